@@ -1,0 +1,47 @@
+"""Section `data`: the rows and what may happen to them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from schemas.base import Auto, Many, Percent, Section
+from schemas.model import Source
+
+
+class Rows(Section):
+    """One source of rows."""
+
+    source: Source
+    """A file, a folder, a glob, hf://ORG/NAME or ms://ORG/NAME."""
+
+    format: Literal["auto", "messages"] = "auto"
+    """How a row is laid out; auto looks at the rows and says what it found."""
+
+
+def _kind_of_validation(value: Any) -> str:
+    return "rows" if isinstance(value, list | tuple) else "share"
+
+
+Validation = Annotated[
+    Annotated[Percent, Tag("share")] | Annotated[Many[Rows], Tag("rows")],
+    Discriminator(_kind_of_validation),
+]
+
+
+class Data(Section):
+    """Training and validation rows, and the gate that they pass."""
+
+    train: Annotated[Many[Rows], Field(min_length=1)]
+    """Where the training rows come from, in this order."""
+
+    validation: Validation = 0.05
+    """A share held back from the training rows, or a list of sources like `train`. Rows held back depend on their content and the seed alone."""
+
+    max_length: Auto[Annotated[int, Field(ge=16, le=1_048_576)]] = None
+    """Longest row in tokens. auto: the longest row, at most what the model's positions allow."""
+
+    too_long: Literal["error", "drop"] = "error"
+    """What happens to rows over max_length: refuse the run, or leave them out and count them."""
+
+    max_rejected: Percent = 0.01
+    """More bad rows than this share refuse the run."""

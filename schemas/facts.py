@@ -1,0 +1,72 @@
+"""What a machine is, as recorded; entrypoint.probe is the only module that looks."""
+
+from typing import Any, Literal
+
+from schemas.base import Record
+
+Device = Literal["cpu", "cuda"]
+
+
+class Accelerator(Record):
+    """One accelerator."""
+
+    name: str
+    """As the driver reports it."""
+
+    memory_gib: float
+    """All of its memory, GiB."""
+
+    compute_capability: str
+    """Such as 9.0."""
+
+    @property
+    def has_bf16(self) -> bool:
+        """bf16 matrix units came with compute capability 8.0 (CUDA C++ programming guide, arithmetic instructions)."""
+        return float(self.compute_capability) >= 8.0
+
+
+class ModelFacts(Record):
+    """What the config of a model says; enough to count its weights and activations."""
+
+    config: dict[str, Any]
+    """config.json as it stands."""
+
+    stored_bytes: int | None = None
+    """Bytes of its weight files, where they are at hand."""
+
+
+class SourceFacts(Record):
+    """A local source as it lies on the disk."""
+
+    kind: Literal["file", "folder", "missing"]
+    files: tuple[tuple[str, int, int], ...] = ()
+    """Path inside the source, bytes, time of last change in nanoseconds; sorted."""
+
+
+class Facts(Record):
+    """This machine, the image's kind, and the local sources of one spec."""
+
+    device: Device
+    """What this image computes on."""
+
+    accelerators: tuple[Accelerator, ...] = ()
+    cpu_cores: int
+    """Cores that this process may use."""
+
+    ram_gib: float
+    """Memory that this process may use, GiB: the machine's, or less under a container limit."""
+
+    disk_free_gib: float
+    """Free space of the store, GiB."""
+
+    shm_gib: float
+    """Size of /dev/shm, GiB."""
+
+    program: str
+    """Version of this program."""
+
+    models: dict[str, ModelFacts] = {}
+    """By model source, for those that are at hand."""
+
+    sources: dict[str, SourceFacts] = {}
+    """By local source."""

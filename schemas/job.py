@@ -1,0 +1,111 @@
+"""What a leaf is told: one document a stage, everything decided, nothing left to look up in the spec."""
+
+from typing import Any, Literal
+
+from schemas.base import Record
+
+
+class FetchJob(Record):
+    """Bring one source into the store."""
+
+    stage: Literal["fetch"] = "fetch"
+    role: Literal["model", "data"]
+    sources: tuple[str, ...]
+    """For data: one a list entry of the spec, in order."""
+
+    trust_remote_code: bool = False
+
+
+class RowsJob(Record):
+    """Rows of one source, as fetched."""
+
+    path: str
+    """Folder inside the data artifact."""
+
+    source: str
+    """As the spec names it, for messages."""
+
+    format: Literal["auto", "messages"]
+
+
+class PrepareJob(Record):
+    """Rows to token shards."""
+
+    stage: Literal["prepare"] = "prepare"
+    train: tuple[RowsJob, ...]
+    validation: tuple[RowsJob, ...] = ()
+    validation_share: float = 0.0
+    loss_on: Literal["assistant", "all"]
+    max_length: int
+    """Tokens."""
+
+    too_long: Literal["error", "drop"]
+    max_rejected: float
+    seed: int
+
+
+class AdapterJob(Record):
+    """Which weights are trained."""
+
+    kind: Literal["full", "lora", "qlora"]
+    rank: int | None = None
+    alpha: float | None = None
+    dropout: float | None = None
+    targets: tuple[str, ...] | Literal["all-linear"] | None = None
+
+
+class TrainJob(Record):
+    """One optimisation, fully decided."""
+
+    stage: Literal["train"] = "train"
+    method: Literal["sft"]
+    adapter: AdapterJob
+    device: Literal["cpu", "cuda"]
+    strategy: Literal["single", "ddp", "zero1", "zero2", "zero3"]
+    ranks: int
+    engine: dict[str, Any] = {}
+    """DeepSpeed's settings; empty for single and ddp."""
+
+    precision: Literal["bf16", "fp16", "fp32"]
+    epochs: float
+    max_steps: int | None
+    learning_rate: float
+    schedule: Literal["linear", "cosine", "constant"]
+    warmup: float
+    weight_decay: float
+    max_grad_norm: float
+    micro_batch: int
+    """Rows a rank computes at once."""
+
+    accumulation: int
+    """Micro-batches a rank adds up before an optimizer step."""
+
+    gradient_checkpointing: bool
+    checkpoint_every: int
+    """Optimizer steps."""
+
+    keep: int
+    seed: int
+    track: tuple[str, ...]
+
+
+class ExportJob(Record):
+    """Trained weights to a folder that any engine loads."""
+
+    stage: Literal["export"] = "export"
+    kind: Literal["safetensors"]
+    dtype: Literal["bf16"]
+    golden_tokens: int
+    """Tokens of each greedy answer that must agree."""
+
+
+class ServeJob(Record):
+    """The engine's command line, without its key."""
+
+    stage: Literal["serve"] = "serve"
+    served_name: str
+    arguments: tuple[str, ...]
+    """For vLLM's own parser."""
+
+
+Job = FetchJob | PrepareJob | TrainJob | ExportJob | ServeJob

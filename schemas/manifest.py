@@ -1,0 +1,56 @@
+"""What an artifact says about itself; the only thing that the next stage believes."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from schemas.base import Record
+
+FILE_NAME = "manifest.json"
+
+
+class File(Record):
+    """One file of an artifact."""
+
+    path: str
+    """Relative to the artifact, with slashes."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(Record):
+    """Written last: a folder without one is unfinished."""
+
+    version: Literal[1] = 1
+    stage: str
+    name: str
+    """Of the run."""
+
+    identity: str
+    request: str
+    inputs: dict[str, str] = {}
+    """Content digest of each upstream artifact, by role."""
+
+    job: dict[str, Any]
+    """Everything that was decided for it."""
+
+    image_lock: str = ""
+    program: str
+    versions: dict[str, str] = {}
+    """Of the packages that made it."""
+
+    summary: dict[str, Any] = {}
+    """Counts and measurements for the next stage's plan and for people."""
+
+    files: tuple[File, ...]
+    """Sorted by path."""
+
+    finished_at: str = ""
+    """For people; in no hash."""
+
+    @property
+    def content(self) -> str:
+        """sha256 over the files: the same bytes give the same digest whenever and wherever they were made."""
+        listed = [(f.path, f.bytes, f.sha256) for f in self.files]
+        return hashlib.sha256(json.dumps(listed, separators=(",", ":")).encode()).hexdigest()

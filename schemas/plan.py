@@ -1,0 +1,67 @@
+"""What will be done and why: data, no behaviour."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import Record
+from schemas.job import FetchJob, ServeJob, TrainJob, ExportJob, PrepareJob
+
+Stage = Literal["fetch", "prepare", "train", "export", "serve"]
+
+
+class Decision(Record):
+    """One value and its reason."""
+
+    field: str
+    """The spec's field, or the name of a quantity."""
+
+    value: str
+    why: str
+    source: str = ""
+    """Where the rule or the number comes from."""
+
+
+class Step(Record):
+    """One process and the artifact that it makes."""
+
+    stage: Stage
+    title: str
+    argv: tuple[str, ...]
+    environment: dict[str, str] = {}
+    """Added to the stage's environment; never holds a secret."""
+
+    job: Annotated[FetchJob | PrepareJob | TrainJob | ExportJob | ServeJob, Field(discriminator="stage")]
+    inputs: dict[str, str] = {}
+    """Folder of each upstream artifact, relative to the store, by role."""
+
+    input_contents: dict[str, str] = {}
+    """Content digest of each upstream artifact, by role."""
+
+    folder: str
+    """Where artifacts of this kind lie, relative to the store."""
+
+    identity: str
+    """sha256 of everything that decides the content."""
+
+    request: str
+    """sha256 of what the spec asks for, without what this machine decided."""
+
+    image_lock: str = ""
+    """Digest of the image's locked packages."""
+
+    @property
+    def id(self) -> str:
+        """Name of the artifact's folder."""
+        return self.identity[:16]
+
+
+class Plan(Record):
+    """The steps of one or more stages, and what was decided on the way."""
+
+    version: Literal[1] = 1
+    name: str
+    steps: tuple[Step, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    waiting: tuple[str, ...] = ()
+    """Stages that cannot be planned to the end yet, each with what it waits for."""

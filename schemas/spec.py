@@ -1,0 +1,52 @@
+"""The root of spec.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import Many, Section
+from schemas.data import Data
+from schemas.method import Adapter, AutoAdapter, Method
+from schemas.model import Model
+from schemas.outcome import Evaluate, Export, Serve
+from schemas.train import Hardware, Tracker, Train
+
+
+class Spec(Section):
+    """One model, one set of rows, one method, one server."""
+
+    spec: Literal[1]
+    """Version of this format."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+    """Names the run and the served model: lower-case letters, digits, dots, dashes and underscores."""
+
+    model: Model
+    """The base model."""
+
+    data: Data
+    """The rows."""
+
+    method: Method
+    """What is optimised."""
+
+    adapter: Adapter = AutoAdapter()
+    """Which weights move."""
+
+    train: Train = Train()
+    """How the optimisation runs."""
+
+    hardware: Hardware = Hardware()
+    """How it is spread over the machine."""
+
+    export: Annotated[Many[Export], Field(min_length=1, max_length=1)] = (Export(kind="safetensors"),)
+    """The forms in which the tuned model is written."""
+
+    serve: Serve = Serve()
+    """The server."""
+
+    evaluate: Evaluate = Evaluate()
+    """The evaluation."""
+
+    track: Many[Tracker] = ("tensorboard",)
+    """Where the loss curve goes, beside the run's own events."""

@@ -1,0 +1,32 @@
+"""What the design names and this version does not have: refused by name, never accepted in silence."""
+
+VALUES: dict[str, tuple[str, ...]] = {
+    "data.train.*.format": ("sharegpt", "alpaca", "completion", "text", "preference", "kto", "prompt"),
+    "data.validation.*.format": ("sharegpt", "alpaca", "completion", "text", "preference", "kto", "prompt"),
+    "data.too_long": ("truncate", "split"),
+    "method.kind": ("pretrain", "dpo", "ipo", "orpo", "simpo", "cpo", "kto", "reward", "distil", "grpo", "rloo", "ppo"),
+    "adapter.kind": ("dora", "rslora", "pissa", "lora+", "freeze"),
+    "hardware.strategy": ("fsdp",),
+    "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
+    "serve.engine": ("lmdeploy",),
+    "track.*": ("wandb", "swanlab", "mlflow"),
+}
+"""Values by their place; `*` stands for a place in a list."""
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "data": ("packing", "streaming", "template"),
+    "data.train.*": ("weight", "max_rows", "columns"),
+    "hardware": ("offload", "nodes"),
+    "serve": ("adapters", "replicas", "parity"),
+}
+"""Keys by the section that will hold them."""
+
+
+def is_unbuilt_value(where: str, value: object) -> bool:
+    """Whether the value is planned for that place; `where` has `*` for list positions."""
+    return value in VALUES.get(where, ())
+
+
+def is_unbuilt_key(section: str, key: str) -> bool:
+    """Whether the key is planned for that section; `section` has `*` for list positions."""
+    return key in KEYS.get(section, ())
