@@ -1,6 +1,8 @@
 """What a leaf is told: one document a stage, everything decided, nothing left to look up in the spec."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from schemas.base import Record
 
@@ -108,4 +110,24 @@ class ServeJob(Record):
     """For vLLM's own parser."""
 
 
-Job = FetchJob | PrepareJob | TrainJob | ExportJob | ServeJob
+Job = Annotated[FetchJob | PrepareJob | TrainJob | ExportJob | ServeJob, Field(discriminator="stage")]
+
+
+class Task(Record):
+    """A job with its places on this machine; written by the executor, read by the leaf."""
+
+    name: str
+    """Of the run."""
+
+    job: Job
+    inputs: dict[str, str]
+    """Absolute folder of each sealed input, by role."""
+
+    output: str
+    """Absolute folder to fill; kept between attempts until it is sealed."""
+
+    events: str
+    """JSON Lines file to append to."""
+
+    summary: str
+    """JSON file that the leaf leaves for the manifest."""

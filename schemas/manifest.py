@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from schemas.base import Record
@@ -54,3 +55,11 @@ class Manifest(Record):
         """sha256 over the files: the same bytes give the same digest whenever and wherever they were made."""
         listed = [(f.path, f.bytes, f.sha256) for f in self.files]
         return hashlib.sha256(json.dumps(listed, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed artifact: its folder relative to the store, and its manifest."""
+
+    folder: str
+    manifest: Manifest

@@ -1,11 +1,9 @@
 """What will be done and why: data, no behaviour."""
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from schemas.base import Record
-from schemas.job import FetchJob, ServeJob, TrainJob, ExportJob, PrepareJob
+from schemas.job import Job
 
 Stage = Literal["fetch", "prepare", "train", "export", "serve"]
 
@@ -31,7 +29,7 @@ class Step(Record):
     environment: dict[str, str] = {}
     """Added to the stage's environment; never holds a secret."""
 
-    job: Annotated[FetchJob | PrepareJob | TrainJob | ExportJob | ServeJob, Field(discriminator="stage")]
+    job: Job
     inputs: dict[str, str] = {}
     """Folder of each upstream artifact, relative to the store, by role."""
 
@@ -46,6 +44,9 @@ class Step(Record):
 
     request: str
     """sha256 of what the spec asks for, without what this machine decided."""
+
+    disk_bytes: int = 0
+    """Free space that it needs at least, where that is known."""
 
     image_lock: str = ""
     """Digest of the image's locked packages."""

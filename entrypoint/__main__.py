@@ -1,0 +1,5 @@
+"""`python -m entrypoint` is `caisson`."""
+
+from entrypoint.cli import main
+
+main()

@@ -1,0 +1,42 @@
+"""Plan of the stage fetch: the model and the rows into the store."""
+
+from entrypoint.plan.inputs import Inputs
+from entrypoint.plan.step import make_step
+from schemas.data import Rows
+from schemas.facts import Facts, SourceFacts
+from schemas.job import FetchJob
+from schemas.plan import Decision, Plan
+from schemas.spec import Spec
+
+
+def plan_fetch(spec: Spec, facts: Facts) -> Plan:
+    """Two steps: one for the model, one for all rows together."""
+    rows = row_sources(spec)
+    model_job = FetchJob(role="model", sources=(spec.model.source,), trust_remote_code=spec.model.trust_remote_code)
+    data_job = FetchJob(role="data", sources=rows)
+    steps = tuple(
+        make_step(job, title, folder, facts, Inputs(), (), job.model_dump(mode="json"), extra=_state(job.sources, facts), disk_bytes=_bytes(job.sources, facts))
+        for job, title, folder in ((model_job, f"model {spec.model.source}", "models"), (data_job, f"rows of {', '.join(rows)}", "data"))
+    )
+    decisions = [
+        Decision(field=place, value=source, why="no revision given: the newest at the time of the fetch, its commit recorded in the manifest")
+        for place, source in [("model.source", spec.model.source), *((f"data: {s}", s) for s in rows)]
+        if "://" in source and "@" not in source
+    ]
+    return Plan(name=spec.name, steps=steps, decisions=tuple(decisions))
+
+
+def row_sources(spec: Spec) -> tuple[str, ...]:
+    """Sources of rows in the order of the spec, training first, each once."""
+    validation = spec.data.validation if isinstance(spec.data.validation, tuple) else ()
+    every: tuple[Rows, ...] = (*spec.data.train, *validation)
+    return tuple(dict.fromkeys(rows.source for rows in every))
+
+
+def _state(sources: tuple[str, ...], facts: Facts) -> dict[str, object]:
+    """Path, size and time of change of local files: cheap to read on every run; contents are hashed when fetched."""
+    return {source: found.model_dump(mode="json")["files"] for source in sources if (found := facts.sources.get(source, SourceFacts(kind="missing"))).files}
+
+
+def _bytes(sources: tuple[str, ...], facts: Facts) -> int:
+    return sum(size for s in sources if s in facts.sources for _, size, _ in facts.sources[s].files)

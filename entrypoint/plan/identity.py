@@ -1,0 +1,26 @@
+"""Hashes that decide whether work has been done already."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value, key order apart."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def request_of(stage: str, wanted: Mapping[str, Any], contents: Mapping[str, str]) -> str:
+    """Hash of what the spec asks of a stage over given inputs, without what a machine decided."""
+    return digest({"stage": stage, "wanted": dict(wanted), "inputs": dict(contents)})
+
+
+def identity_of(stage: str, job: BaseModel, contents: Mapping[str, str], extra: Mapping[str, Any], program: str, image_lock: str) -> str:
+    """Hash of everything that decides an artifact's content.
+
+    `extra` is for what stands outside the job: the state of local sources, for fetch.
+    """
+    return digest({"stage": stage, "job": job.model_dump(mode="json"), "inputs": dict(contents), "extra": dict(extra), "program": program, "image": image_lock})

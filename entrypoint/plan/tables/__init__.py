@@ -1,0 +1,16 @@
+"""Numbers with their sources, as JSON beside this file; read once at import, the only reading that planning does."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+
+def _table(name: str) -> Any:
+    return json.loads(files(__name__).joinpath(name).read_text(encoding="utf-8"))
+
+
+DEFAULTS: dict[str, Any] = _table("defaults.json")
+"""Hyper-parameters by method and adapter."""
+
+LOCKS: dict[str, dict[str, str]] = _table("locks.json")
+"""sha256 of each image's locked packages, by image and device; written by images/lock.sh."""

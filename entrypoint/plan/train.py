@@ -1,0 +1,272 @@
+"""Plan of the stage train: adapter, strategy, precision and batch, each with its reason."""
+
+from dataclasses import dataclass, replace
+
+from entrypoint.plan import engine
+from entrypoint.plan.inputs import Inputs
+from entrypoint.plan.memory import GIB, Load, training_bytes
+from entrypoint.plan.model_shape import ModelShape, read_shape
+from entrypoint.plan.prepare import row_limit
+from entrypoint.plan.step import make_step
+from entrypoint.plan.tables import DEFAULTS
+from schemas.errors import MachineError, UsageError
+from schemas.facts import Facts
+from schemas.job import AdapterJob, TrainJob
+from schemas.method import Full, Lora, Qlora
+from schemas.plan import Decision, Plan
+from schemas.spec import Spec
+
+MARGIN = 0.90
+"""Share of the memory that a plan may fill; the rest is for what the estimate leaves out."""
+
+MAX_MICRO_BATCH = 64
+"""Rows a rank computes at once; beyond this a step gets no faster on any card that was measured."""
+
+STEPS_PER_EPOCH = 32
+"""Aim of the automatic batch: small sets still get this many updates an epoch."""
+
+BATCH_TOKENS = (512, 65_536)
+"""Bounds of the automatic batch, in tokens."""
+
+CPU_RANKS = 2
+"""Processes of a multi-process strategy on a CPU: enough to exercise it; a CPU gains nothing from more."""
+
+CHECKPOINTS_PER_RUN = 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of the rows: counted by prepare, or assumed before it ran."""
+
+    count: int | None
+    mean: float
+    """Tokens."""
+
+    longest: int
+    """Tokens."""
+
+    assumed: bool
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A load, its bytes by term, and the memory it has to fit in, GiB."""
+
+    load: Load
+    terms: dict[str, float]
+    room_gib: float
+
+    @property
+    def gib(self) -> float:
+        return sum(self.terms.values()) / GIB
+
+    @property
+    def fits(self) -> bool:
+        return self.gib <= MARGIN * self.room_gib
+
+
+def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
+    """One step over the fetched model and the prepared shards."""
+    decisions: list[Decision] = []
+    _check_device(spec, facts)
+    rows = _rows(spec, facts, inputs)
+    precision = _precision(spec, facts, decisions)
+    known = facts.models.get(spec.model.source)
+    shape = read_shape(known.config) if known else None
+    fit = _fit(spec, facts, shape, rows, precision, decisions)
+    batch_rows = _batch_rows(spec, rows, decisions)
+    micro, accumulation = _micro_batch(fit, shape, facts, rows, batch_rows, decisions)
+    adapter = _adapter_job(spec, fit.load, decisions)
+    job = TrainJob(
+        method=spec.method.kind,
+        adapter=adapter,
+        device=facts.device,
+        strategy=fit.load.strategy,  # type: ignore[arg-type]
+        ranks=fit.load.ranks,
+        engine=engine.deepspeed(fit.load.strategy, precision, micro, accumulation, spec.train.max_grad_norm),
+        precision=precision,  # type: ignore[arg-type]
+        epochs=spec.train.epochs,
+        max_steps=spec.train.max_steps,
+        learning_rate=_learning_rate(spec, adapter.kind, decisions),
+        schedule=spec.train.schedule,
+        warmup=spec.train.warmup,
+        weight_decay=spec.train.weight_decay,
+        max_grad_norm=spec.train.max_grad_norm,
+        micro_batch=micro,
+        accumulation=accumulation,
+        gradient_checkpointing=fit.load.gradient_checkpointing,
+        checkpoint_every=_checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, decisions),
+        keep=spec.train.checkpoint.keep,
+        seed=spec.train.seed,
+        track=spec.track,
+    )
+    # The stage's own image stays in the identity through its lock; threads and paths change no content.
+    wanted = {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware", "track")}
+    step = make_step(
+        job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ("model", "prepared"), wanted,
+        launcher=engine.launcher(fit.load.ranks), environment=engine.environment(facts, fit.load),
+    )  # fmt: skip
+    return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
+
+
+def _check_device(spec: Spec, facts: Facts) -> None:
+    if facts.device == "cuda" and not facts.accelerators:
+        raise MachineError("the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu")
+
+
+def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
+    limit, _ = row_limit(spec, facts)
+    if inputs.prepared is None:
+        return Rows(None, float(limit), limit, assumed=True)
+    counted = inputs.prepared.manifest.summary["train"]
+    return Rows(counted["rows"], counted["tokens"] / counted["rows"], counted["longest"], assumed=False)
+
+
+def _precision(spec: Spec, facts: Facts, decisions: list[Decision]) -> str:
+    wanted = spec.train.precision
+    if wanted:
+        if wanted == "bf16" and facts.device == "cuda" and not facts.accelerators[0].has_bf16:
+            name = facts.accelerators[0].name
+            raise MachineError(f"train.precision: {name} has no bf16 (compute capability {facts.accelerators[0].compute_capability}, 8.0 needed)", "write precision: fp16 or auto")
+        if wanted == "fp16" and facts.device == "cpu":
+            raise MachineError("train.precision: a CPU does not train in fp16", "write precision: fp32 or auto")
+        value, why = wanted, "set in the spec"
+    elif facts.device == "cpu":
+        value, why = "fp32", "a CPU without bf16 matrix units is faster and exact in fp32"
+    elif facts.accelerators[0].has_bf16:
+        value, why = "bf16", f"{facts.accelerators[0].name} has bf16 matrix units"
+    else:
+        value, why = "fp16", f"{facts.accelerators[0].name} has no bf16; losses are scaled"
+    decisions.append(Decision(field="train.precision", value=value, why=why))
+    return value
+
+
+def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precision: str, decisions: list[Decision]) -> Fit:
+    """The first of the candidates, in order of preference, that fits."""
+    room = facts.accelerators[0].memory_gib if facts.accelerators else facts.ram_gib
+    candidates = _candidates(spec, facts, rows, precision)
+    if shape is None:
+        decisions.append(Decision(field="memory", value="not estimated", why="the model's config is not at hand before fetch, or does not describe a dense decoder"))
+        return Fit(candidates[0], {}, room)
+    tried = [Fit(load, training_bytes(shape, load), room) for load in candidates]
+    per_device = [replace(f, room_gib=room / (1 if load.on_gpu else load.ranks)) for f, load in zip(tried, candidates, strict=True)]
+    chosen = next((f for f in per_device if f.fits), None)
+    if chosen is None:
+        smallest = min(per_device, key=lambda f: f.gib)
+        where = "each GPU" if facts.device == "cuda" else "this machine"
+        raise MachineError(
+            f"{spec.model.source} does not fit: {smallest.load.adapter} with {smallest.load.strategy} at {rows.longest} tokens needs "
+            f"{smallest.gib / MARGIN:.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
+            "shorten data.max_length, use adapter.kind: qlora, or plan for a larger machine with `caisson plan --facts`",
+        )
+    first = per_device[0]
+    load = chosen.load
+    lost = "" if chosen is first else f"; {first.load.adapter} {first.load.strategy} would need {first.gib:.1f} GiB"
+    decisions.append(Decision(field="adapter.kind", value=load.adapter, why="set in the spec" if spec.adapter.kind != "auto" else f"the first of lora, qlora that fits{lost}"))
+    how = "set in the spec" if spec.hardware.strategy else _why_strategy(load, facts)
+    decisions.append(Decision(field="hardware.strategy", value=f"{load.strategy}, {load.ranks} process(es)", why=how))
+    wanted = spec.train.gradient_checkpointing
+    why = "set in the spec" if wanted is not None else ("activations do not fit without" if load.gradient_checkpointing else "memory suffices, recomputing would cost a third of the speed")
+    decisions.append(Decision(field="train.gradient_checkpointing", value=str(load.gradient_checkpointing).lower(), why=why))
+    return chosen
+
+
+def _why_strategy(load: Load, facts: Facts) -> str:
+    if load.ranks == 1:
+        return "one device"
+    if load.strategy == "ddp":
+        return f"{len(facts.accelerators)} GPUs and a whole copy fits on each"
+    return f"{len(facts.accelerators)} GPUs, and a whole copy does not fit on one"
+
+
+def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Load]:
+    """Fastest first: whole copies before shards, kept activations before recomputed ones, 16-bit weights before 4-bit ones."""
+    adapter = spec.adapter
+    kinds = ["lora", "qlora"] if adapter.kind == "auto" else [adapter.kind]
+    rank = (adapter.rank if isinstance(adapter, Lora) else None) or DEFAULTS["rank"]["value"]
+    gpus = len(facts.accelerators)
+    if spec.hardware.strategy:
+        strategies = [spec.hardware.strategy]
+    else:
+        strategies = ["single"] if gpus < 2 else ["ddp", "zero2", "zero3"]
+    if isinstance(adapter, Qlora) and spec.hardware.strategy == "zero3":
+        raise UsageError("hardware.strategy: zero3 cannot shard 4-bit weights, so qlora does not go with it", "use strategy: ddp with qlora, or adapter.kind: lora with zero3")
+    recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
+    found = []
+    for kind in kinds:
+        for strategy in strategies:
+            if kind == "qlora" and strategy == "zero3":
+                continue
+            ranks = 1 if strategy == "single" else (gpus or CPU_RANKS)
+            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus)) for again in recompute]
+    return found
+
+
+def _batch_rows(spec: Spec, rows: Rows, decisions: list[Decision]) -> int:
+    tokens = spec.train.batch_tokens
+    mean = f"{'assumed' if rows.assumed else 'counted'} mean row of {rows.mean:.0f} tokens"
+    if tokens:
+        why = f"set in the spec; {mean}"
+    elif rows.count is None:
+        tokens, why = BATCH_TOKENS[1], "largest automatic batch until the rows are counted"
+    else:
+        epoch = rows.count * rows.mean
+        tokens = int(min(max(epoch / STEPS_PER_EPOCH, BATCH_TOKENS[0]), BATCH_TOKENS[1]))
+        why = f"{epoch:,.0f} tokens an epoch over {STEPS_PER_EPOCH} steps, kept within {BATCH_TOKENS[0]} and {BATCH_TOKENS[1]:,}; {mean}"
+    count = max(1, round(tokens / rows.mean))
+    if rows.count is not None:
+        count = min(count, rows.count)
+    decisions.append(Decision(field="train.batch_tokens", value=f"{tokens:,} ({count} rows)", why=why))
+    return count
+
+
+def _micro_batch(fit: Fit, shape: ModelShape | None, facts: Facts, rows: Rows, batch_rows: int, decisions: list[Decision]) -> tuple[int, int]:
+    """The largest power of two that fits and divides the work of a rank without waste."""
+    share = max(1, batch_rows // fit.load.ranks)
+    micro = 1
+    while shape and micro * 2 <= min(share, MAX_MICRO_BATCH):
+        larger = Fit(replace(fit.load, micro_batch=micro * 2), training_bytes(shape, replace(fit.load, micro_batch=micro * 2)), fit.room_gib)
+        if not larger.fits:
+            break
+        micro *= 2
+    accumulation = max(1, round(share / micro))
+    decisions.append(Decision(field="micro-batch x accumulation", value=f"{micro} x {accumulation}", why=f"{batch_rows} rows a step over {fit.load.ranks} process(es); the largest power of two in memory"))
+    if shape:
+        final = Fit(replace(fit.load, micro_batch=micro), training_bytes(shape, replace(fit.load, micro_batch=micro)), fit.room_gib)
+        terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sorted(final.terms.items(), key=lambda t: -t[1]) if size / GIB >= 0.005)
+        decisions.append(Decision(field="memory", value=f"{final.gib:.1f} of {final.room_gib:.1f} GiB", why=terms, source="formulas in docs/plan.md"))
+    return micro, accumulation
+
+
+def _adapter_job(spec: Spec, load: Load, decisions: list[Decision]) -> AdapterJob:
+    adapter = spec.adapter
+    if isinstance(adapter, Full) or load.adapter == "full":
+        return AdapterJob(kind="full")
+    given = adapter if isinstance(adapter, Lora) else Lora(kind="lora")
+    alpha = given.alpha if given.alpha is not None else float(DEFAULTS["alpha_per_rank"]["value"] * load.rank)
+    if given.rank is None:
+        decisions.append(Decision(field="adapter.rank", value=str(load.rank), why="default", source=DEFAULTS["rank"]["source"]))
+    if given.alpha is None:
+        decisions.append(Decision(field="adapter.alpha", value=f"{alpha:g}", why="twice the rank", source=DEFAULTS["alpha_per_rank"]["source"]))
+    if given.targets is None:
+        decisions.append(Decision(field="adapter.targets", value="all-linear", why="every linear layer but the output head", source="QLoRA paper, section 4"))
+    return AdapterJob(kind=load.adapter, rank=load.rank, alpha=alpha, dropout=given.dropout, targets=given.targets or "all-linear")  # type: ignore[arg-type]
+
+
+def _learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float:
+    if spec.train.learning_rate is not None:
+        return spec.train.learning_rate
+    row = DEFAULTS["learning_rate"][spec.method.kind][adapter]
+    decisions.append(Decision(field="train.learning_rate", value=f"{row['value']:g}", why=f"default for {spec.method.kind} with {adapter}", source=row["source"]))
+    return float(row["value"])
+
+
+def _checkpoint_every(spec: Spec, rows: Rows, batch_rows: int, decisions: list[Decision]) -> int:
+    if spec.train.checkpoint.every:
+        return spec.train.checkpoint.every
+    if rows.count is None:
+        return 100
+    steps = spec.train.max_steps or max(1, round(spec.train.epochs * rows.count / batch_rows))
+    every = max(1, -(-steps // CHECKPOINTS_PER_RUN))
+    decisions.append(Decision(field="train.checkpoint.every", value=f"{every} steps", why=f"about {CHECKPOINTS_PER_RUN} in {steps} steps"))
+    return every

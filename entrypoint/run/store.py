@@ -1,0 +1,79 @@
+"""The store: where artifacts lie, which are sealed, and who writes one right now."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from entrypoint.run.seal import faults, read_manifest
+from schemas.errors import MachineError
+from schemas.manifest import Sealed
+from schemas.plan import Step
+
+
+class Store:
+    """One folder with every artifact of every run."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def final(self, step: Step) -> Path:
+        """Where the step's artifact is once it is sealed."""
+        return self.root / step.folder / step.id
+
+    def partial(self, step: Step) -> Path:
+        """Where it grows until then; the name is the same in every attempt, so that work goes on."""
+        return self.root / step.folder / f".partial-{step.id}"
+
+    def logs(self, name: str) -> Path:
+        """Events of a run."""
+        return self.root / name / "logs"
+
+    def find(self, step: Step) -> Sealed | None:
+        """The sealed artifact with exactly this identity. Names and sizes are checked here; hashes when it is used."""
+        if not step.identity:
+            return None
+        folder = self.final(step)
+        manifest = read_manifest(folder)
+        if manifest is None or manifest.identity != step.identity or faults(folder, manifest, hashes=False):
+            return None
+        return Sealed(f"{step.folder}/{step.id}", manifest)
+
+    def find_request(self, step: Step) -> Sealed | None:
+        """The newest sealed artifact that answers the same request, whatever machine made it."""
+        answers = [s for s in self.sealed(step.folder) if step.request and s.manifest.request == step.request]
+        return max(answers, key=lambda s: s.manifest.finished_at, default=None)
+
+    def sealed(self, folder: str) -> Iterator[Sealed]:
+        """Every sealed artifact of a kind, whole as far as names and sizes tell."""
+        base = self.root / folder
+        for path in sorted(base.iterdir()) if base.is_dir() else ():
+            if path.name.startswith("."):
+                continue
+            manifest = read_manifest(path)
+            if manifest and not faults(path, manifest, hashes=False):
+                yield Sealed(f"{folder}/{path.name}", manifest)
+
+    def verify(self, sealed_folder: str, role: str) -> None:
+        """Read every byte of an input; raise MachineError that names the first file that is not as it was sealed."""
+        folder = self.root / sealed_folder
+        manifest = read_manifest(folder)
+        found = ["its manifest is gone"] if manifest is None else faults(folder, manifest, hashes=True)
+        if found:
+            raise MachineError(f"the {role} artifact {sealed_folder} is damaged: {found[0]}", f"remove {folder} and run the stage that made it again")
+
+    @contextmanager
+    def lock(self, step: Step) -> Iterator[int]:
+        """Hold the artifact alone; yields the descriptor, which the step's process inherits so that the lock outlives this one."""
+        place = self.root / step.folder / f".lock-{step.id}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise MachineError(f"another {step.stage} is writing {step.folder}/{step.id} right now", "wait for it, or stop it; the same command then goes on") from None
+            yield descriptor
+        finally:
+            os.close(descriptor)
