@@ -10,6 +10,9 @@ BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 NF4_BYTES = 0.516
 """A weight in NF4 with double quantisation: 4 bits, an 8-bit scale for 64 weights, an fp32 scale for 256 of those (QLoRA paper, section 3)."""
 
+LOGITS_CHUNK = 1024
+"""Tokens whose logits exist at once: TRL computes the loss over the output head in chunks and never holds all of them."""
+
 CONTEXT_GIB = 1.4
 """CUDA context, cuBLAS workspace and what the allocator cannot use."""
 
@@ -41,7 +44,7 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         # AdamW keeps two moments in fp32.
         "optimizer": 8 * trained / shard_optimizer,
         "activations": _activation_bytes(shape, load),
-        "logits": load.micro_batch * load.length * shape.vocabulary * (BYTES[load.precision] + 8),
+        "logits": min(load.micro_batch * load.length, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8),
     }
     if load.adapter != "full":
         terms["adapter"] = 4.0 * trained

@@ -1,0 +1,175 @@
+"""The command line: parse, call, print. No decisions."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from entrypoint import __version__, render
+from entrypoint.chain import STAGES, Chain, follow, machine, read_spec
+from entrypoint.doctor import examine
+from entrypoint.probe import probe
+from entrypoint.run.execute import Told, become, execute
+from entrypoint.run.store import Store
+from entrypoint.status import states
+from schemas.errors import CaissonError, SpecError, UsageError
+from schemas.facts import Facts
+from schemas.plan import Stage
+from schemas.spec import Spec
+
+STORE = Path("/store")
+COLOURS = {"sealed": "green", "ok": "green", "stale": "yellow", "started": "yellow", "warn": "yellow", "damaged": "red", "cannot": "red", "fail": "red"}
+
+spec_argument = click.argument("spec", type=click.Path(path_type=Path), default=Path("/spec.yaml"))
+store_option = click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=STORE, show_default=True, help="Folder with every artifact.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="caisson")
+def cli() -> None:
+    """Fine-tune, export and serve a language model from one spec file.
+
+    SPEC is the spec file; inside the images it is /spec.yaml unless named. Exit codes: 0 done or up to date, 1 a step
+    failed, 2 the spec or the command line is wrong, 3 this machine cannot, 4 a gate refused, 75 interrupted and resumable.
+    """
+
+
+@cli.command()
+@spec_argument
+def validate(spec: Path) -> None:
+    """Check SPEC; read neither the machine nor the network."""
+    found = read_spec(spec)
+    click.echo(f"{spec.name}: valid ({found.name}: {found.method.kind}, adapter {found.adapter.kind})")
+
+
+@cli.command()
+@spec_argument
+@store_option
+@click.option("--facts", "facts_file", type=click.Path(path_type=Path, dir_okay=False), help="Plan for a recorded machine instead of this one.")
+@json_option
+def plan(spec: Path, store: Path, facts_file: Path | None, as_json: bool) -> None:
+    """Print what every stage would do on this machine, and why, without doing it."""
+    wanted = read_spec(spec)
+    facts = _read_facts(facts_file) if facts_file else machine(wanted, Store(store))
+    chain = follow(wanted, facts, Store(store))
+    if as_json:
+        click.echo(chain.merged().model_dump_json(indent=2))
+    else:
+        render.show_plan(chain.merged(), facts)
+    if chain.errors:
+        raise next(iter(chain.errors.values()))
+
+
+def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
+    chain, place = _chain(spec, store, stage)
+    steps = chain.plan(stage)
+    if all(place.find(step) for step in steps.steps):
+        for step in steps.steps:
+            click.echo(f"{stage}: {step.title}: up to date ({step.folder}/{step.id})")
+        return
+    render.show_plan(steps, chain.facts)
+    render.show_line()
+    execute(steps, place)
+
+
+def _chain(spec: Path, store: Path, until: Stage = "serve") -> tuple[Chain, Store]:
+    wanted: Spec = read_spec(spec)
+    place = Store(store)
+    return follow(wanted, machine(wanted, place), place, until), place
+
+
+def _stage_command(stage: Stage, text: str) -> Callable[..., None]:
+    @cli.command(stage, help=text)
+    @spec_argument
+    @store_option
+    def command(spec: Path, store: Path) -> None:
+        _run_stage(stage, spec, store)
+
+    return command
+
+
+_stage_command("fetch", "Bring the model and the rows of SPEC into the store.")
+_stage_command("prepare", "Turn the rows into token shards, through the data gate.")
+_stage_command("train", "Train; go on from the last checkpoint where there is one.")
+_stage_command("export", "Merge what was trained into one folder that any engine loads.")
+
+
+@cli.command()
+@spec_argument
+@store_option
+def serve(spec: Path, store: Path) -> None:
+    """Serve the exported model over the OpenAI API until stopped."""
+    chain, place = _chain(spec, store)
+    steps = chain.plan("serve")
+    render.show_plan(steps, chain.facts)
+    render.show_line()
+    become(steps.steps[0], steps.name, place)
+
+
+@cli.command()
+@spec_argument
+@store_option
+@json_option
+def status(spec: Path, store: Path, as_json: bool) -> None:
+    """Say what is sealed, what is stale, and why."""
+    chain, place = _chain(spec, store, "export")
+    found = states(chain, place)
+    if as_json:
+        click.echo(json.dumps([vars(s) for s in found], indent=2))
+        return
+    render.show_table(("stage", "state", "artifact", "why"), [(s.stage, s.state, s.folder, s.why) for s in found], COLOURS)
+
+
+@cli.command()
+@store_option
+@json_option
+def doctor(store: Path, as_json: bool) -> None:
+    """Check engine, GPU, disk, memory and shared memory; each finding with its fix."""
+    findings = examine(probe(store), store)
+    if as_json:
+        click.echo(json.dumps([vars(f) for f in findings], indent=2))
+    else:
+        render.show_table(("check", "state", "found", "fix"), [(f.check, f.state, f.found, f.fix) for f in findings], COLOURS)
+    if any(f.state == "fail" for f in findings):
+        sys.exit(3)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of the spec."""
+    click.echo(json.dumps(Spec.model_json_schema(), indent=2))
+
+
+def _read_facts(path: Path) -> Facts:
+    try:
+        return Facts.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"{path} is not there", "record this machine's facts, or take one of tests/facts/") from None
+    except ValueError as error:
+        detail: Any = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
+        where = ".".join(map(str, detail["loc"]))
+        raise UsageError(f"{path}: {where}: not a facts file: {detail['msg']}", "its form is in schemas/facts.py") from None
+
+
+def main() -> None:
+    """Run the command line; the author's mistakes end as text, ours as tracebacks."""
+    try:
+        cli(prog_name="caisson")
+    except SpecError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except CaissonError as error:
+        click.echo(f"caisson: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Told as told:
+        sys.exit(told.exit_code)
+
+
+__all__ = ["STAGES", "cli", "main"]
+
+if __name__ == "__main__":
+    main()
