@@ -109,6 +109,9 @@ class ServeJob(Record):
     arguments: tuple[str, ...]
     """For vLLM's own parser."""
 
+    key_file: str = "/run/secrets/api_key"
+    """Where the API keys are, one a line; the keys themselves are in no plan, argument or environment."""
+
 
 Job = Annotated[FetchJob | PrepareJob | TrainJob | ExportJob | ServeJob, Field(discriminator="stage")]
 

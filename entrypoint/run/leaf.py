@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from entrypoint.run.events import Events
+from entrypoint.run.ranks import is_first
 from entrypoint.run.seal import write_durably
 from schemas.errors import CaissonError, MachineError
 from schemas.job import Task
@@ -25,7 +26,8 @@ def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
     events = Events(Path(task.events))
     try:
         summary = work(task, events)
-        write_durably(Path(task.summary), json.dumps({"summary": summary, "versions": versions()}))
+        if is_first():
+            write_durably(Path(task.summary), json.dumps({"summary": summary, "versions": versions()}))
     except CaissonError as error:
         _end(error, events)
     except Exception as error:

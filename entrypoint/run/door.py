@@ -1,0 +1,84 @@
+"""What the served port lets in: the OpenAI endpoints, with the key. Everything else that the engine offers stays shut.
+
+vLLM's own key check guards some prefixes only (`/invocations` answers without one) and its start-up log prints its arguments, so the
+key is kept here and never handed to the engine.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import MachineError
+
+OPEN = frozenset({("GET", "/health")})
+KEYED = frozenset(
+    {("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"), ("POST", "/v1/responses")}
+)  # fmt: skip
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+_digests: list[bytes] = []
+
+
+def read_keys(file: Path) -> list[bytes]:
+    """sha256 of each key in the file, one a line; raises MachineError where there is none."""
+    try:
+        lines = file.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        raise MachineError(f"no API key: {file} is not there", "`make key` writes secrets/api_key; Compose mounts it as a secret") from None
+    except PermissionError:
+        raise MachineError(f"the API key {file} cannot be read by uid 10001", "chown root:10001 secrets/api_key && chmod 0440 secrets/api_key") from None
+    if not lines:
+        raise MachineError(f"the API key file {file} is empty", "put one key on a line")
+    return [hashlib.sha256(line.encode()).digest() for line in lines]
+
+
+def install_keys(digests: list[bytes]) -> None:
+    """The keys that this process's door accepts."""
+    _digests[:] = digests
+
+
+class Door:
+    """ASGI middleware."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]):
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
+        """Pass the request on, or answer it with an error in OpenAI's form."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        asked = (scope["method"], scope["path"])
+        if asked in OPEN:
+            await self.app(scope, receive, send)
+        elif not _is_known(scope):
+            await _refuse(send, 401, "invalid_api_key", "a valid API key is required: Authorization: Bearer KEY")
+        elif asked in KEYED:
+            await self.app(scope, receive, send)
+        else:
+            await _refuse(send, 404, "unknown_url", f"{asked[0]} {asked[1]} is not served here")
+
+
+def _is_known(scope: Message) -> bool:
+    """Whether the request carries one of the keys; every key is compared, in constant time."""
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    scheme, _, token = given.partition(b" ")
+    digest = hashlib.sha256(token.strip()).digest()
+    matches = [hmac.compare_digest(digest, known) for known in _digests]
+    return scheme.lower() == b"bearer" and any(matches)
+
+
+async def _refuse(send: Send, status: int, code: str, message: str) -> None:
+    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,61 @@
+"""Greedy answers with their log-probabilities, and whether two of them are the same answer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+NEAR_TIE = 0.1
+"""Two first choices whose log-probabilities lie this close (in nats) may swap when weights are rounded to bf16: its 8 bits of
+mantissa move a logit of 10 by up to 0.04, in each of the two."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A greedy continuation."""
+
+    ids: list[int]
+    logprobs: list[float]
+    """Of the chosen tokens, nats."""
+
+    margins: list[float]
+    """By how much each chosen token led the runner-up, nats."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a second answer stands to the first."""
+
+    equal: bool
+    tie: bool
+    """They part where the first had two choices within NEAR_TIE."""
+
+    largest_difference: float
+    """Of the log-probabilities, over the tokens that both share, nats."""
+
+
+def answer(model: Any, prompt_ids: list[int], tokens: int) -> Answer:
+    """The most likely continuation, token by token, up to an end token."""
+    import torch
+
+    prompt = torch.tensor([prompt_ids], device=model.device)
+    with torch.inference_mode():
+        made = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, num_beams=1, max_new_tokens=tokens,
+            return_dict_in_generate=True, output_logits=True, temperature=None, top_p=None, top_k=None, repetition_penalty=1.0,
+        )  # fmt: skip
+    ids = made.sequences[0, len(prompt_ids) :].tolist()
+    rows = torch.stack([step[0].float().log_softmax(-1) for step in made.logits])
+    top = rows.topk(2, dim=-1).values
+    return Answer(ids, [float(rows[i, t]) for i, t in enumerate(ids)], (top[:, 0] - top[:, 1]).tolist())
+
+
+def compare(first: Answer, second: Answer) -> Verdict:
+    """Token by token up to the first difference."""
+    shared = 0
+    for a, b in zip(first.ids, second.ids, strict=False):
+        if a != b:
+            break
+        shared += 1
+    differences = [abs(a - b) for a, b in zip(first.logprobs[:shared], second.logprobs[:shared], strict=True)]
+    equal = first.ids == second.ids
+    tie = not equal and shared < len(first.margins) and first.margins[shared] < NEAR_TIE
+    return Verdict(equal, tie, max(differences, default=0.0))
