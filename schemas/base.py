@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, Strict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, Strict
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Section(BaseModel):
     """A frozen section: unknown keys and loose types are errors, field docstrings are the manual."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Record(BaseModel):
@@ -48,12 +48,16 @@ class _PercentSchema:
 
 
 def _percent(value: Any) -> Any:
-    if isinstance(value, str):
-        if not re.fullmatch(r"\d+(\.\d+)?%", value):
-            raise PydanticCustomError("percent", "must be a share such as 5% or 0.05")
-        return float(value[:-1]) / 100
-    return value
+    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?%", value):
+        share = float(value[:-1]) / 100
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        share = value
+    else:
+        raise PydanticCustomError("percent", "must be a share such as 5% or 0.05")
+    if not 0 <= share <= 1:
+        raise PydanticCustomError("percent", "must be a share from 0% to 100% (0 to 1)")
+    return share
 
 
-Percent = Annotated[float, BeforeValidator(_percent), Field(ge=0, le=1), _PercentSchema()]
+Percent = Annotated[float, BeforeValidator(_percent), _PercentSchema()]
 """A share of a whole: `5%` or 0.05."""

@@ -1,181 +1,97 @@
 """YAML text -> Spec, or every problem at once, in file order, each with its place and a fix."""
 
-import difflib
-from typing import Any
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.errors import Problem, SpecError
-from schemas.shape import Place, accepts_auto, kind_words, locate, sections_with
+from schemas.shape import Place, locate
 from schemas.spec import Spec
-from schemas.tree import Tree, read_tree
-from schemas.unbuilt import is_unbuilt_key, is_unbuilt_value
+from schemas.tree import Path, Tree, problem_at, read_tree
+from schemas.wording import Words, nearest_key, word_missing, word_missing_kind, word_not_one_of, word_unknown_key, word_wrong_value
 
-NOUNS = {
-    "int_type": "a whole number", "int_from_float": "a whole number", "int_parsing": "a whole number",
-    "float_type": "a number", "float_parsing": "a number", "finite_number": "a finite number",
-    "string_type": "text", "bool_type": "true or false", "bool_parsing": "true or false",
-    "tuple_type": "a list", "list_type": "a list", "dict_type": "a mapping of keys",
-    "model_type": "a mapping of keys", "model_attributes_type": "a mapping of keys",
-}  # fmt: skip
-LIMITS = {
-    "greater_than": ("gt", "greater than"), "greater_than_equal": ("ge", "at least"),
-    "less_than": ("lt", "less than"), "less_than_equal": ("le", "at most"),
-}  # fmt: skip
+START = "start with `spec: 1`; examples are in specs/"
 
 
 def load(text: str, file: str = "spec.yaml") -> Spec:
     """Parse and validate one spec; `file` is the name that the messages show. Raises SpecError with every problem."""
     tree = read_tree(text, file)
     if tree.data is None and not tree.problems:
-        tree.problems.append(Problem("", 1, 1, "is empty", "start with `spec: 1`; examples are in specs/", file))
+        tree.problems.append(Problem("", 1, 1, "is empty", START, file))
     elif not isinstance(tree.data, dict) and not tree.problems:
-        tree.problems.append(Problem("", 1, 1, "must be a mapping of sections", "start with `spec: 1`; examples are in specs/", file))
+        tree.problems.append(Problem("", 1, 1, "must be a mapping of sections", START, file))
     if not isinstance(tree.data, dict):
         raise SpecError(tree.problems)
+    # 1.0 and true equal 1 in Python and would pass for it.
+    data = tree.data | {"spec": ""} if isinstance(tree.data.get("spec"), float | bool) else tree.data
     try:
-        spec = Spec.model_validate(tree.data)
+        spec = Spec.model_validate(data)
     except ValidationError as error:
-        found = [(detail, _problem(detail, tree, file)) for detail in error.errors()]
-        tree.problems += _without_followers(found, tree)
+        found = [_find(detail, tree) for detail in error.errors()]
+        told = _without_followers(found, tree)
+        # What is wrong with the value of an unknown key is no news.
+        silent = [tree.spoilt.get(f.path) for f in told if f.error["type"] == "extra_forbidden"]
+        tree.problems = [p for p in tree.problems if p not in silent] + [f.problem(tree, file) for f in told]
     if tree.problems:
         raise SpecError(sorted(tree.problems, key=lambda p: (p.line or 0, p.column or 0)))
     return spec
 
 
-def _without_followers(found: list[tuple[ErrorDetails, Problem]], tree: Tree) -> list[Problem]:
-    """Drop what only follows from another problem: a list that looks empty because its entries were wrong, and
-    everything else in a file that was written for another version."""
-    version = [p for _, p in found if p.where == "spec" and "spec" in tree.data]
-    if version:
-        return version
-    return [p for error, p in found if not (error["type"] == "too_short" and error["input"])]
+@dataclass(frozen=True)
+class _Found:
+    """One error, where it is, and what it says."""
+
+    error: ErrorDetails
+    place: Place
+    path: Path
+    words: Words
+    at_key: bool = False
+
+    def problem(self, tree: Tree, file: str) -> Problem:
+        marks = tree.keys if self.at_key and not isinstance((self.path or ("",))[-1], int) else tree.values
+        # A key that is missing has no place: its section has.
+        line, column = next((marks[p] for end in range(len(self.path), 0, -1) if (p := self.path[:end]) in marks), tree.values[()])
+        return problem_at(self.shown, (line, column), *self.words, file)
+
+    @property
+    def shown(self) -> Path:
+        return self.place.path if self.error["type"] == "missing" else self.path
 
 
-def _problem(error: ErrorDetails, tree: Tree, file: str) -> Problem:
-    kind = error["type"]
-    place = locate(error["loc"])
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _wrong_kind(error, place, tree, file)
+def _find(error: ErrorDetails, tree: Tree) -> _Found:
+    kind, place = error["type"], locate(error["loc"])
+    given = error["input"]
+    if kind == "missing":
+        return _Found(error, place, place.path[:-1], word_missing(place), at_key=True)
     if kind == "extra_forbidden":
-        line, column = _at(tree.keys, place.path)
-        what, fix = _unknown_key(place)
-    elif kind == "missing":
-        holder = place.path[:-1]
-        line, column = _at(tree.values if holder and isinstance(holder[-1], int) else tree.keys, holder)
-        what, fix = "is required", _first_sentence(place)
-    else:
-        line, column = _at(tree.values, place.path)
-        what, fix = _wrong_value(error, place)
-    return Problem(".".join(map(str, place.path)), line, column, what, fix, file)
+        return _Found(error, place, place.path, word_unknown_key(place), at_key=True)
+    if kind == "union_tag_not_found" and isinstance(given, dict):
+        return _Found(error, place, (*place.path, "kind"), word_missing_kind(place, given), at_key=True)
+    if kind == "union_tag_invalid":
+        inner = Place((*place.path, "kind"))
+        return _Found(error, place, inner.path, word_not_one_of(given["kind"], place.kinds, inner.pattern, tree.texts.get(inner.path)))
+    return _Found(error, place, place.path, word_wrong_value(error, place, tree.texts.get(place.path)))
 
 
-def _wrong_kind(error: ErrorDetails, place: Place, tree: Tree, file: str) -> Problem:
-    words = [w for m in place.kinds for w in kind_words(m)]
-    path = (*place.path, "kind")
-    where = ".".join(map(str, path))
-    if error["type"] == "union_tag_not_found":
-        line, column = _at(tree.keys, place.path)
-        given = error["input"]
-        if not isinstance(given, dict):
-            return Problem(".".join(map(str, place.path)), *_at(tree.values, place.path), f"must be a mapping of keys, not {_show(given)}", f"write {{kind: {words[-1]}}}", file)
-        owners = sorted({w for m in place.kinds for w in kind_words(m) if set(given) & set(m.model_fields)}, key=words.index)
-        fix = f"these keys belong to kind: {' or '.join(owners)}" if owners else None
-        return Problem(where, line, column, f"is required: one of {', '.join(words)}", fix, file)
-    tag = error["input"].get("kind") if isinstance(error["input"], dict) else None
-    line, column = _at(tree.values, path)
-    what, fix = _not_one_of(tag, words, Place((*place.path, "kind"), ()).pattern)
-    return Problem(where, line, column, what, fix, file)
+def _without_followers(found: list[_Found], tree: Tree) -> list[_Found]:
+    """Drop what only follows from another problem."""
+    version = [f for f in found if f.path == ("spec",) and f.error["type"] == "literal_error"]
+    if version and ("spec",) not in tree.spoilt:
+        return version  # the rest of a file that was written for another version means nothing
+    meant = {(*f.place.path[:-1], nearest_key(f.place) or "") for f in found if f.error["type"] == "extra_forbidden"}
+    other_kind = {f.path[:-1] for f in found if f.path[-1:] == ("kind",) and f.error["type"] == "literal_error"}
+    return [f for f in found if not (_is_spoilt(f, tree) or _follows(f, meant, other_kind))]
 
 
-def _unknown_key(place: Place) -> tuple[str, str | None]:
-    key = str(place.path[-1])
-    section = Place(place.path[:-1], ()).pattern
-    if is_unbuilt_key(section, key):
-        return "is not built yet in this version", "take it out"
-    what = "is not a known key"
-    if not place.holders:
-        return what, None
-    here, *others = place.holders
-    owners = [word for other in others if key in other.model_fields for word in kind_words(other)]
-    if owners:
-        return what, f"`{key}` belongs to kind: {' or '.join(owners)}"
-    close = difflib.get_close_matches(key, here.model_fields, 1)
-    if close:
-        return what, f"did you mean `{close[0]}`?"
-    elsewhere = [s for s in sections_with(key) if s != section]
-    if elsewhere:
-        return what, f"`{key}` belongs under `{elsewhere[0]}`"
-    return what, f"known here: {', '.join(here.model_fields)}"
+def _is_spoilt(found: _Found, tree: Tree) -> bool:
+    whole = len(found.shown) + (found.error["type"] != "extra_forbidden")
+    return any(found.shown[:end] in tree.spoilt for end in range(whole))
 
 
-def _wrong_value(error: ErrorDetails, place: Place) -> tuple[str, str | None]:
-    kind, given, context = error["type"], error["input"], error.get("ctx", {})
-    auto = " or auto" if accepts_auto(place.field) else ""
-    if place.path == ("spec",) and kind == "literal_error":
-        return f"this program reads version 1 of the format, the file says {_show(given)}", "write `spec: 1`, or use the program that this file was written for"
-    if kind == "literal_error":
-        words = [w.strip("'") for w in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        return _not_one_of(given, words + (["auto"] if auto else []), place.pattern)
-    if kind in NOUNS:
-        return f"must be {NOUNS[kind]}{auto}, not {_show(given)}", _number_hint(kind, given)
-    if kind in LIMITS:
-        key, words_ = LIMITS[kind]
-        return f"must be {words_} {context[key]:g}, not {_show(given)}", None
+def _follows(found: _Found, meant: set[Path], other_kind: set[Path]) -> bool:
+    """Whether it is a list that looks empty as its entries were wrong, a key that is only misspelt, or a key of another kind."""
+    kind = found.error["type"]
     if kind == "too_short":
-        return "needs at least one entry", None
-    if kind == "too_long":
-        return f"may have {context['max_length']} entry in this version, not {context['actual_length']}", None
-    if kind == "string_pattern_mismatch":
-        return f"must be lower-case letters, digits, dots, dashes and underscores, not {_show(given)}", _slug(given)
-    return error["msg"], None
-
-
-def _not_one_of(given: object, words: list[str], where: str) -> tuple[str, str | None]:
-    if is_unbuilt_value(where, given):
-        return f"{given} is not built yet in this version", f"built: {', '.join(words)}"
-    close = difflib.get_close_matches(str(given), words, 1)
-    fix = f"did you mean `{close[0]}`?" if close else None
-    return f"must be {'one of ' if len(words) > 1 else ''}{', '.join(words)}, not {_show(given)}", fix
-
-
-def _first_sentence(place: Place) -> str | None:
-    return place.field.description.split("\n")[0] if place.field and place.field.description else None
-
-
-def _number_hint(kind: str, given: object) -> str | None:
-    if isinstance(given, str) and NOUNS[kind].endswith("number"):
-        try:
-            float(given)
-        except ValueError:
-            return None
-        return f"write it without quotes: {given}"
-    return None
-
-
-def _slug(given: object) -> str | None:
-    kept = "".join(c if c.isalnum() and c.isascii() or c in "._-" else "-" for c in str(given).lower()).strip("-._")
-    return f"for example {kept[:63]}" if kept else None
-
-
-def _show(given: object) -> str:
-    if isinstance(given, dict):
-        return "a mapping"
-    if isinstance(given, list | tuple):
-        return "a list"
-    if given is None:
-        return "nothing"
-    if isinstance(given, bool):
-        return str(given).lower()
-    shown = repr(given)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
-def _at(marks: dict[Any, tuple[int, int]], path: tuple[str | int, ...]) -> tuple[int | None, int | None]:
-    """The 1-based line and column of the nearest place that the file has."""
-    for end in range(len(path), 0, -1):
-        if path[:end] in marks:
-            line, column = marks[path[:end]]
-            return line + 1, column + 1
-    return None, None
+        return bool(found.error["input"])
+    return (kind == "missing" and found.place.path in meant) or (kind == "extra_forbidden" and found.path[:-1] in other_kind)

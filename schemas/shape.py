@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Tag
@@ -18,15 +18,49 @@ class Place:
     """Where an error is: the keys as the file has them, and the models that could hold the last one."""
 
     path: Loc
-    holders: tuple[type[BaseModel], ...]
+    holders: tuple[type[BaseModel], ...] = ()
     """First the chosen one, then the other kinds of the same section."""
 
     field: FieldInfo | None = None
+    """Of the key; None for an entry of a list."""
+
+    annotation: Any = None
+    """The type of the value."""
 
     @property
-    def kinds(self) -> list[type[BaseModel]]:
-        """The models that `kind` chooses from at this place."""
-        return _models(_annotated(self.field)) if self.field else list(self.holders)
+    def models(self) -> list[type[BaseModel]]:
+        """The models that may stand at this place."""
+        return _models(self.annotation)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The values of `kind` that choose among them."""
+        return [word for model in self.models for word in kind_words(model)]
+
+    @property
+    def accepts_auto(self) -> bool:
+        """Whether `auto` may stand there."""
+        return self.field is not None and type(None) in typing.get_args(self.field.annotation)
+
+    @property
+    def item(self) -> Any:
+        """The type of the entries, if a list may stand there."""
+        return _item(self.annotation)
+
+    @property
+    def words(self) -> list[str]:
+        """The words of a choice, or of a list of choices."""
+        return _words(self.annotation)
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The limits of a number: ge, gt, le, lt."""
+        return _bounds(self.annotation)
+
+    @property
+    def undecided(self) -> "Place":
+        """The same place before one of several forms was chosen for it."""
+        return replace(self, annotation=_annotated(self.field)) if self.field else self
 
     @property
     def pattern(self) -> str:
@@ -58,7 +92,7 @@ def locate(loc: Loc) -> Place:
             holders = tuple(_models(current))
         field = owner.model_fields[str(part)] if owner else None
         current = _annotated(field) if field else None
-    return Place(tuple(path), holders, field)
+    return Place(tuple(path), holders, field, current)
 
 
 def sections_with(key: str) -> list[str]:
@@ -72,9 +106,43 @@ def kind_words(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(typing.get_args(field.annotation)) if field else ()
 
 
-def accepts_auto(field: FieldInfo | None) -> bool:
-    """Whether `auto` may stand there."""
-    return field is not None and type(None) in typing.get_args(field.annotation)
+def write_as(annotation: Any, given: str | None = None) -> str | None:
+    """How a plain value would be written in the form that this type wants; without one, the shortest valid form."""
+    item, models = _item(annotation), _models(annotation)
+    if item is not None:
+        inner = write_as(item, given)
+        return f"[{inner}]" if inner else None
+    if not models:
+        return given or (_words(annotation) or ["..."])[0]
+    kinds = [word for model in models for word in kind_words(model)]
+    if kinds:
+        return f"{{kind: {given or kinds[0]}}}" if given is None or given in kinds else None
+    required = {name: field for name, field in models[0].model_fields.items() if field.is_required()}
+    if given is not None and len(required) != 1:
+        return None
+    return "{" + ", ".join(f"{name}: {write_as(_annotated(field), given)}" for name, field in required.items()) + "}"
+
+
+def has_path(path: str) -> bool:
+    """Whether a spec can have this dotted path."""
+    section, _, key = path.rpartition(".")
+    return section in sections_with(key) if section else key in Spec.model_fields
+
+
+def _bounds(annotation: Any) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for meta in getattr(annotation, "__metadata__", ()):
+        for limit in meta.metadata if isinstance(meta, FieldInfo) else (meta,):
+            found |= {key: value for key in ("ge", "gt", "le", "lt") if (value := getattr(limit, key, None)) is not None}
+    for inner in typing.get_args(annotation):
+        found |= _bounds(inner)
+    return found
+
+
+def _words(annotation: Any) -> list[str]:
+    if typing.get_origin(annotation) is typing.Literal:
+        return [str(word) for word in typing.get_args(annotation)]
+    return [word for inner in typing.get_args(annotation) if not _models(inner) for word in _words(inner)]
 
 
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -103,7 +171,7 @@ def _tagged(annotation: Any) -> dict[str, Any]:
     tags: dict[str, Any] = {}
     for inner in typing.get_args(annotation):
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            tags |= {word: inner for word in kind_words(inner)}
+            tags |= dict.fromkeys(kind_words(inner), inner)
         for meta in getattr(inner, "__metadata__", ()):
             if isinstance(meta, Tag):
                 tags[meta.tag] = inner
