@@ -23,6 +23,8 @@ TAG = "tag:yaml.org,2002:"
 SCALARS = ("str", "int", "float", "bool", "null", "timestamp")
 """YAML's own scalar types that a spec may hold; a timestamp stays the text that it is in the file."""
 
+NOUNS = {"int": "a whole number", "float": "a number", "bool": "true or false", "null": "nothing"}
+
 
 @dataclass
 class Tree:
@@ -121,9 +123,9 @@ class _Builder:
             return node.value
         try:
             return self.yaml.constructor.construct_object(node, deep=True)
-        except (ValueError, KeyError, OverflowError):
+        except (ValueError, LookupError, OverflowError):
             # From an explicit tag (!!int x), or a number of thousands of digits.
-            self._spoil(path, _mark(node), f"cannot be read as {tag}", None)
+            self._spoil(path, _mark(node), f"cannot be read as {NOUNS.get(tag, tag)}", None)
             return None
 
     def _build_mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
@@ -165,12 +167,18 @@ UNREADABLE: tuple[tuple[str, str, str | None], ...] = (
     (r"expected ',' or '\}'", "this `{` is not closed, or a comma is missing in it", "close it with `}`"),
     (r"unexpected end of stream|document separator", "this quote is not closed", "close it on the same line"),
     (r"mapping values are not allowed", "a `:` where no key can be", "check the indentation, and put text that holds `: ` in quotes"),
-    (r"could not find expected ':'|missing a colon", "a line that is not `key: value`", "check the line for its `:`, and its indentation"),
+    (r"could not find expected ':'|missing a colon", "a line above is not `key: value`", "check for a blank after the colon, and the indentation"),
+    (r"expected '<document start>'", "this line does not go with what stands above it", "check the lines above: `key: value`, with a blank after the colon"),
+    (r"node content, but found '<", "a value is missing before this place", "write it, or take its key out"),
     (r"but found '<scalar>'", "text after the end of a value", "put the whole value in one pair of quotes"),
     (r"expected <block end>", "this line is not indented like the lines it goes with", "keys of one section start in the same column"),
     (r"undefined alias '(.*)'", r"`*\1` is used, but no `&\1` is defined before it", "put text that starts with * in quotes"),
+    (r"alphabetic or numeric character", "a name is missing after `&` or `*`", "put text that starts with & or * in quotes"),
+    (r"sequence entries are not allowed", "a `-` where no list can be", "start the list on a line of its own, or write [a, b]"),
+    (r"mapping keys are not allowed", "a `?` where no key can be", "put text that starts with ? in quotes"),
+    (r"chomping or indentation|a comment or a line break", "text right after `|` or `>`", "put text that starts with | or > in quotes"),
     (r"cannot start any token", "a character that no value can start with", "put the text in quotes"),
-    (r"node content, but found '(.*)'", r"`\1` where a value should be", None),
+    (r"node content, but found '(.*)'", r"`\1` where a value should be", "put text that starts with it in quotes"),
     (r"incompatible YAML document", "another version of YAML", "take out the line %YAML"),
     (r"unknown escape", "a backslash in double quotes that means nothing", "use single quotes for text with backslashes"),
 )

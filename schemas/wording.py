@@ -55,7 +55,7 @@ def word_unknown_key(place: Place) -> Words:
         return what, f"did you mean `{close}`?"
     elsewhere = [s for s in sections_with(key) if s != section]
     if elsewhere:
-        return what, f"`{key}` belongs under `{elsewhere[0]}`"
+        return what, f"`{key}` belongs under {' or '.join(f'`{s}`' for s in elsewhere)}"
     return what, f"known here: {', '.join(place.holders[0].model_fields)}"
 
 
@@ -84,8 +84,8 @@ def word_wrong_value(error: ErrorDetails, place: Place, text: str | None) -> Wor
     if kind == "percent":
         whole = place.undecided
         either = f", or a list such as {write_as(whole.annotation)}" if whole.item else ""
-        return f"{error['msg']}{either}, not {shown}", _as_default(place, given) or _as_percent(given) or _as_structure(whole, given)
-    if kind in LIMITS:
+        return f"{error['msg']}{either}, not {shown}", _as_default(place, given) or _as_percent(given) or (None if "%" in shown else _as_structure(whole, given))
+    if kind in LIMITS or (kind == "float_type" and type(given) is int):  # such as 10**400, which no float holds
         return f"must be {_range(place)}, not {shown}", None
     if kind in NOUNS:
         noun = f"{NOUNS[kind].replace(' or ', ', ')} or auto" if place.accepts_auto else NOUNS[kind]
