@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the image ${REGISTRY}/base:${TAG}: Debian bookworm with Python 3.11. From BASE_IMAGE where that is set (a registry's image by digest),
 # else from Debian's packages with debootstrap, which needs root and no registry. Does nothing that is done already.
+# Prints what base was made from.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export REGISTRY=${REGISTRY:-caisson} TAG=${TAG:-dev}
@@ -45,4 +46,5 @@ if [ -z "${BASE_IMAGE:-}" ]; then
     docker image inspect "$BASE_IMAGE" >/dev/null 2>&1 || bootstrap "$BASE_IMAGE"
 fi
 export BASE_IMAGE
-bash setup/bake.sh base
+bash setup/bake.sh --progress quiet base >&2
+echo "$BASE_IMAGE"      # for setup/images.sh
