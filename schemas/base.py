@@ -44,7 +44,7 @@ Many = Annotated[tuple[T, ...], Strict(False)]
 
 class _PercentSchema:
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?%$"}, {"type": "number", "minimum": 0, "maximum": 1}]}
+        return {"anyOf": [{"type": "string", "pattern": r"^(100(\.0+)?|\d{1,2}(\.\d+)?)%$"}, {"type": "number", "minimum": 0, "maximum": 1}]}
 
 
 def _percent(value: Any) -> Any:

@@ -166,7 +166,7 @@ UNREADABLE: tuple[tuple[str, str, str | None], ...] = (
     (r"expected ',' or '\]'", "this `[` is not closed, or a comma is missing in it", "close it with `]`"),
     (r"expected ',' or '\}'", "this `{` is not closed, or a comma is missing in it", "close it with `}`"),
     (r"unexpected end of stream|document separator", "this quote is not closed", "close it on the same line"),
-    (r"mapping values are not allowed", "a `:` where no key can be", "check the indentation, and put text that holds `: ` in quotes"),
+    (r"mapping values are not allowed", "a `:` where no key can be", "check the indentation, the blank after each colon, and quotes around text with `: `"),
     (r"could not find expected ':'|missing a colon", "a line above is not `key: value`", "check for a blank after the colon, and the indentation"),
     (r"expected '<document start>'", "this line does not go with what stands above it", "check the lines above: `key: value`, with a blank after the colon"),
     (r"node content, but found '<", "a value is missing before this place", "write it, or take its key out"),

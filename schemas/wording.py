@@ -84,7 +84,8 @@ def word_wrong_value(error: ErrorDetails, place: Place, text: str | None) -> Wor
     if kind == "percent":
         whole = place.undecided
         either = f", or a list such as {write_as(whole.annotation)}" if whole.item else ""
-        return f"{error['msg']}{either}, not {shown}", _as_default(place, given) or _as_percent(given) or (None if "%" in shown else _as_structure(whole, given))
+        fix = _as_default(place, given) or _as_percent(given) or (None if "%" in shown else _as_structure(whole, given))
+        return f"{error['msg']}{either}, not {shown}", fix
     if kind in LIMITS or (kind == "float_type" and type(given) is int):  # such as 10**400, which no float holds
         return f"must be {_range(place)}, not {shown}", None
     if kind in NOUNS:

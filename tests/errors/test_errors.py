@@ -13,7 +13,9 @@ TABLES = sorted(Path(__file__).parent.glob("*.txt"))
 CASES = [pytest.param(case, id=f"{table.stem}: {case.title}") for table in TABLES for case in read_table(table)]
 
 # What a user must never be shown: another library's wording, names of our own classes, values as Python writes them.
-INTERNAL = re.compile(r"Input should|pydantic|ruamel|Traceback|validation error|tag:yaml|datetime|Node\(|\bNone\b|\bTrue\b|\bFalse\b|\bint\(\)|<class|object at")
+INTERNAL = re.compile(
+    r"Input should|pydantic|ruamel|Traceback|validation error|tag:yaml|datetime|Node\(|\bNone\b|\bTrue\b|\bFalse\b|<class|object at|<block|<stream|<scalar"
+)
 
 
 def say(text: str) -> str:
