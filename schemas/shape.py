@@ -30,7 +30,7 @@ class Place:
     @property
     def models(self) -> list[type[BaseModel]]:
         """The models that may stand at this place."""
-        return _models(self.annotation)
+        return models_in(self.annotation)
 
     @property
     def kinds(self) -> list[str]:
@@ -78,18 +78,18 @@ def locate(loc: Loc) -> Place:
         members = _tagged(current)
         if part in members:
             chosen = members[str(part)]
-            holders = tuple(_models(chosen)) + tuple(m for m in _models(current) if m not in _models(chosen))
+            holders = tuple(models_in(chosen)) + tuple(m for m in models_in(current) if m not in models_in(chosen))
             current = chosen
             continue
         path.append(part)
         if isinstance(part, int):
             current = _item(current)
-            holders = tuple(_models(current))
+            holders = tuple(models_in(current))
             field = None
             continue
-        owner = next((m for m in _models(current) if part in m.model_fields), None)
-        if not set(_models(current)) <= set(holders):
-            holders = tuple(_models(current))
+        owner = next((m for m in models_in(current) if part in m.model_fields), None)
+        if not set(models_in(current)) <= set(holders):
+            holders = tuple(models_in(current))
         field = owner.model_fields[str(part)] if owner else None
         current = _annotated(field) if field else None
     return Place(tuple(path), holders, field, current)
@@ -100,6 +100,12 @@ def sections_with(key: str) -> list[str]:
     return [path for path, model in _sections(Spec, "") if key in model.model_fields]
 
 
+def paths_by_key() -> dict[str, str]:
+    """Each key of a section with a place that has it, the first of several; `kind` has too many."""
+    places = [(key, f"{path}.{key}") for path, model in _sections(Spec, "") for key in model.model_fields if key != "kind"]
+    return dict(reversed(places))
+
+
 def kind_words(model: type[BaseModel]) -> tuple[str, ...]:
     """The values of `kind` that choose this model."""
     field = model.model_fields.get("kind")
@@ -108,7 +114,7 @@ def kind_words(model: type[BaseModel]) -> tuple[str, ...]:
 
 def write_as(annotation: Any, given: str | None = None) -> str | None:
     """How a plain value would be written in the form that this type wants; without one, the shortest valid form."""
-    item, models = _item(annotation), _models(annotation)
+    item, models = _item(annotation), models_in(annotation)
     if item is not None:
         inner = write_as(item, given)
         return f"[{inner}]" if inner else None
@@ -121,6 +127,16 @@ def write_as(annotation: Any, given: str | None = None) -> str | None:
     if given is not None and len(required) != 1:
         return None
     return "{" + ", ".join(f"{name}: {write_as(_annotated(field), given)}" for name, field in required.items()) + "}"
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a type names, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    found: list[type[BaseModel]] = []
+    for inner in typing.get_args(annotation):
+        found += [m for m in models_in(inner) if m not in found]
+    return found
 
 
 def has_path(path: str) -> bool:
@@ -142,12 +158,12 @@ def _bounds(annotation: Any) -> dict[str, float]:
 def _words(annotation: Any) -> list[str]:
     if typing.get_origin(annotation) is typing.Literal:
         return [str(word) for word in typing.get_args(annotation)]
-    return [word for inner in typing.get_args(annotation) if not _models(inner) for word in _words(inner)]
+    return [word for inner in typing.get_args(annotation) if not models_in(inner) for word in _words(inner)]
 
 
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in model.model_fields.items():
-        for inner in _models(field.annotation):
+        for inner in models_in(field.annotation):
             path = f"{prefix}{name}"
             yield path, inner
             yield from _sections(inner, path + ".")
@@ -155,15 +171,6 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
 
 def _annotated(field: FieldInfo) -> Any:
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    found: list[type[BaseModel]] = []
-    for inner in typing.get_args(annotation):
-        found += [m for m in _models(inner) if m not in found]
-    return found
 
 
 def _tagged(annotation: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from pydantic_core import ErrorDetails
 
 from schemas.other_names import BY_NAME
-from schemas.shape import Place, kind_words, sections_with, write_as
+from schemas.shape import Place, kind_words, paths_by_key, sections_with, write_as
 from schemas.unbuilt import is_unbuilt_key, is_unbuilt_value
 
 Words = tuple[str, str | None]
@@ -56,6 +56,10 @@ def word_unknown_key(place: Place) -> Words:
     elsewhere = [s for s in sections_with(key) if s != section]
     if elsewhere:
         return what, f"`{key}` belongs under {' or '.join(f'`{s}`' for s in elsewhere)}"
+    # Both misspelt and misplaced: nearer matches only, as there is more to choose from.
+    everywhere = paths_by_key() | BY_NAME
+    if far := difflib.get_close_matches(key, everywhere, 1, 0.8):
+        return what, f"did you mean `{everywhere[far[0]]}`?"
     return what, f"known here: {', '.join(place.holders[0].model_fields)}"
 
 
