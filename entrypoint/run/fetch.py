@@ -1,0 +1,184 @@
+"""Leaf of the stage fetch: one source of a model, or all sources of rows, into the store."""
+
+import difflib
+import glob
+from pathlib import Path
+from typing import Any
+
+from entrypoint.run.events import Events, say
+from entrypoint.run.hub_shared import Listing
+from entrypoint.run.hubs import Hub, download, is_hub, list_files, open_hub
+from entrypoint.run.leaf import run_leaf
+from entrypoint.run.scan import Found, check_gguf, check_inside, check_json, choose, scan_model, walk
+from entrypoint.run.transfer import Progress, check_room, copy_file, folder_bytes, sweep
+from schemas.errors import GateRefused, MachineError, UsageError
+from schemas.job import FetchJob, Task
+
+ROW_SUFFIXES = (".jsonl", ".json")
+"""Of files that are taken from a folder or a data set; a file or a glob takes what it names."""
+
+Copies = list[tuple[Path, str]]
+"""Source, and place inside the output."""
+
+
+def fetch(task: Task, events: Events) -> dict[str, Any]:
+    """Fill the task's output; returns the summary for its manifest."""
+    job, output = task.job, Path(task.output)
+    if not isinstance(job, FetchJob):
+        raise TypeError(f"fetch was started with a job of the stage {job.stage}")
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        summary = _fetch_model(job, output, events) if job.role == "model" else _fetch_data(job, output, events)
+    except PermissionError as error:
+        raise MachineError(f"{error.filename} may not be read", "give every user the right to: chmod -R a+rX on the host") from error
+    files = [p for p in output.rglob("*") if p.is_file()]
+    return {"role": job.role, "sources": list(job.sources), "bytes": sum(p.stat().st_size for p in files), "files": len(files), **summary}
+
+
+def _fetch_model(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
+    (source,) = job.sources
+    if is_hub(source):
+        return _fetch_model_from_hub(source, job.trust_remote_code, output, events)
+    path = Path(source)
+    if path.is_dir():
+        if not any(path.iterdir()):
+            raise UsageError(f"model.source: {source} is empty", _near(path))
+        found = scan_model(path, source, job.trust_remote_code)
+        _tell_left_behind(source, found)
+        _copy([(path / f, f) for f in found.files], output, source, events)
+    elif path.is_file():
+        if path.suffix != ".gguf":
+            raise UsageError(f"model.source: {source} is a file", "write a folder with config.json and safetensors, or a .gguf file")
+        check_gguf(path)
+        return _convert(path, job.trust_remote_code, output, events)
+    else:
+        raise UsageError(f"model.source: {source} is not there", _near(path))
+    scan_model(output, source, job.trust_remote_code)  # what was copied, not what lay there when it was looked at
+    return {}
+
+
+def _fetch_model_from_hub(source: str, trust_remote_code: bool, output: Path, events: Events) -> dict[str, Any]:
+    """Configs first: what they refuse is refused before the weights are fetched."""
+    hub = open_hub(source, "model")
+    listing = list_files(hub)
+    names = [f.path for f in listing.files if trust_remote_code or not f.path.endswith(".py")]  # code without auto_map is not asked for, so not fetched
+    found = choose(names, source, trust_remote_code)
+    _tell_left_behind(source, found)
+    wanted = [f for f in listing.files if f.path in found.files]
+
+    for large in (False, True):
+        part = [f for f in wanted if f.path.endswith(".safetensors") == large]
+        download(hub, listing.commit, part, output, events)
+        for file in part:
+            if file.path.endswith(".json"):
+                check_json(output / file.path, f"{source}/{file.path}", trust_remote_code)
+    sweep(output, found.files)
+    scan_model(output, source, trust_remote_code)
+    return {"commit": listing.commit}
+
+
+def _convert(path: Path, trust_remote_code: bool, output: Path, events: Events) -> dict[str, Any]:
+    from entrypoint.run.gguf import convert  # loads torch
+
+    made_from = convert(path, output, events)
+    scan_model(output, str(path), trust_remote_code)
+    return {"converted_from": made_from}
+
+
+def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
+    """Local sources are all looked at before the first byte moves."""
+    local: dict[str, Copies] = {}
+    for at, source in enumerate(job.sources):
+        if not is_hub(source):
+            local[source] = [(path, f"{at:02d}/{inside}") for path, inside in find_rows(source)]
+    commits: dict[str, str | None] = {}
+    kept = [inside for copies in local.values() for _, inside in copies]
+    for at, source in enumerate(job.sources):
+        if source in local:
+            _copy(local[source], output, source, events, keep_others=True)
+        else:
+            hub = open_hub(source, "dataset")
+            listing = list_files(hub)
+            part = Listing(listing.commit, tuple(f for f in listing.files if _is_row_file(f.path)))
+            if not part.files:
+                raise UsageError(
+                    f"data: {source} holds no {' or '.join(ROW_SUFFIXES)} file{_endings(listing)}",
+                    "turn the rows into JSON Lines, one object a line, and write that file",
+                )
+            kept += [f"{at:02d}/{f.path}" for f in part.files]
+            commits[source] = _download_rows(hub, part, output / f"{at:02d}", events)
+    sweep(output, kept)
+    return {"commits": commits}
+
+
+def find_rows(source: str) -> Copies:
+    """Files of one local source, each with its place below the source's own folder. Raises UsageError or GateRefused."""
+    path, shown = Path(source), f"data: {source}"
+    if path.is_dir():
+        found = [(path / p, p) for p in walk(path, shown) if _is_row_file(p)]
+        if not found:
+            raise UsageError(f"{shown} holds no {' or '.join(ROW_SUFFIXES)} file", "write the file itself, or turn the rows into JSON Lines")
+        return found
+    if path.exists() or path.is_symlink():
+        if not check_inside(path, path.parent.resolve(), shown):
+            raise GateRefused(f"{shown} is neither a file nor a folder", "write a .jsonl file")
+        return [(path, path.name)]
+    if not glob.has_magic(source):
+        raise UsageError(f"{shown} is not there", _near(path))
+    root = Path(*path.parts[: next(i for i, part in enumerate(path.parts) if glob.has_magic(part))])
+    matched = sorted(p for p in root.glob(str(path.relative_to(root))) if not p.is_dir())
+    found = [(p, p.relative_to(root).as_posix()) for p in matched if check_inside(p, root.resolve(), f"{shown}: {p}")]
+    if not found:
+        raise UsageError(f"{shown} matches no file", _near(root / "*"))
+    return found
+
+
+def _download_rows(hub: Hub, listing: Listing, folder: Path, events: Events) -> str | None:
+    folder.mkdir(exist_ok=True)
+    download(hub, listing.commit, listing.files, folder, events)
+    return listing.commit
+
+
+def _copy(copies: Copies, output: Path, source: str, events: Events, *, keep_others: bool = False) -> None:
+    total = sum(path.stat().st_size for path, _ in copies)
+    waiting = [(path, output / inside) for path, inside in copies]
+    done = sum(t.stat().st_size for _, t in waiting if t.is_file())
+    check_room(output, total - done, source)
+    before = folder_bytes(output) - done
+    with Progress(source, total, lambda: folder_bytes(output) - before, events):
+        for path, target in waiting:
+            copy_file(path, target)
+    if not keep_others:
+        sweep(output, (inside for _, inside in copies))
+
+
+def _tell_left_behind(source: str, found: Found) -> None:
+    if found.pickles:
+        say(f"fetch: {source}: left {len(found.pickles)} pickled file(s) behind, the safetensors are there: {', '.join(found.pickles[:5])}")
+    if found.others:
+        say(f"fetch: {source}: left {found.others} file(s) behind that no loader reads")
+
+
+def _is_row_file(path: str) -> bool:
+    return path.lower().endswith(ROW_SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
+
+
+def _endings(listing: Listing) -> str:
+    endings = sorted({Path(f.path).suffix for f in listing.files if not f.path.startswith(".")} - {""})
+    return f"; it holds {', '.join(endings)}" if endings else ""
+
+
+def _near(path: Path) -> str:
+    """What lies where something was looked for, the nearest names first."""
+    parent = path.parent
+    while not parent.is_dir():
+        path, parent = parent, parent.parent
+    names = sorted(p.name for p in parent.iterdir() if not p.name.startswith(".") and p != path)
+    close = difflib.get_close_matches(path.name, names, n=1)
+    if close:
+        return f"did you mean {parent / close[0]}?"
+    return f"in {parent} there is: {', '.join(names[:10])}" if names else f"{parent} is empty; compose.yaml says which folder of the host is mounted there"
+
+
+if __name__ == "__main__":
+    run_leaf(fetch)
