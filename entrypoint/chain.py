@@ -46,6 +46,14 @@ class Chain:
             return self.inputs.model is not None and self.inputs.data is not None
         return stage in MAKES and getattr(self.inputs, MAKES[stage]) is not None
 
+    def folder(self, role: str) -> str:
+        """Folder of a sealed artifact, relative to the store."""
+        sealed: Sealed | None = getattr(self.inputs, role)
+        if sealed is None:
+            stage = next((s for s, made in MAKES.items() if made == role), "fetch")
+            raise UsageError(f"{stage} has not finished for this spec", f"run `docker compose run --rm {stage}`, or `caisson {stage}`")
+        return sealed.folder
+
     def merged(self) -> Plan:
         """One plan of all stages, for reading."""
         plans = list(self.plans.values())

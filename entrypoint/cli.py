@@ -12,7 +12,7 @@ from entrypoint import __version__, render
 from entrypoint.chain import STAGES, Chain, follow, machine, read_spec
 from entrypoint.doctor import examine
 from entrypoint.probe import probe
-from entrypoint.run.execute import Told, become, execute
+from entrypoint.run.execute import Told, become, execute, replace_process
 from entrypoint.run.store import Store
 from entrypoint.status import states
 from schemas.errors import CaissonError, SpecError, UsageError
@@ -108,6 +108,17 @@ def serve(spec: Path, store: Path) -> None:
     render.show_plan(steps, chain.facts)
     render.show_line()
     become(steps.steps[0], steps.name, place)
+
+
+@cli.command()
+@spec_argument
+@click.argument("question")
+@store_option
+@click.option("--base", is_flag=True, help="Ask the base model instead of the tuned one.")
+def ask(spec: Path, question: str, store: Path, base: bool) -> None:
+    """Ask the exported model, or its base, one QUESTION without a server."""
+    chain, place = _chain(spec, store, "export")
+    replace_process("entrypoint.run.ask", str(place.root / chain.folder("model" if base else "exported")), question)
 
 
 @cli.command()

@@ -79,8 +79,13 @@ def become(step: Step, name: str, store: Store) -> NoReturn:
         store.verify(folder, role)
     (store.root / step.folder).mkdir(parents=True, exist_ok=True)
     _, path = write_task(step, name, store)
+    replace_process(*_argv(step, path)[2:], environment=step.environment)
+
+
+def replace_process(module: str, *arguments: str, environment: dict[str, str] | None = None) -> NoReturn:
+    """Become `python -m module arguments`."""
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, *_argv(step, path)[1:]], {**os.environ, **step.environment})
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**os.environ, **(environment or {})})
 
 
 def write_task(step: Step, name: str, store: Store) -> tuple[Task, Path]:
@@ -157,4 +162,4 @@ def _program() -> str:
     return __version__
 
 
-__all__ = ["CaissonError", "Told", "become", "execute"]
+__all__ = ["CaissonError", "Told", "become", "execute", "replace_process"]

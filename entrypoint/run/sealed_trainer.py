@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback
+import pyarrow as pa
+from datasets import Dataset
+from datasets.table import InMemoryTable
+from transformers import PrinterCallback, TrainerCallback
+from transformers.integrations import TensorBoardCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -24,27 +27,19 @@ Collator = DataCollatorForLanguageModeling
 SAY_EVERY_SECONDS = 5.0
 
 
-class TokenRows(torch.utils.data.Dataset):
-    """Rows of prepared shards: `input_ids` and `labels`, int64 of shape (tokens,), -100 where no loss is taken."""
+def token_rows(folder: Path, split: str) -> Dataset | None:
+    """Rows of prepared shards as a dataset with `input_ids` and `labels`, int64 of shape (tokens,), -100 where no loss is taken.
 
-    column_names = ("input_ids", "labels")
-
-    def __init__(self, folder: Path, split: str):
-        self.shards = read_shards(folder, split)
-        self.ends = np.cumsum([len(s["starts"]) - 1 for s in self.shards], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return int(self.ends[-1]) if len(self.ends) else 0
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        at = int(np.searchsorted(self.ends, index, side="right"))
-        shard = self.shards[at]
-        row = index - (int(self.ends[at - 1]) if at else 0)
-        span = slice(int(shard["starts"][row]), int(shard["starts"][row + 1]))
-        ids = shard["ids"][span].astype(np.int64)
-        return {"input_ids": ids, "labels": np.where(shard["supervised"][span] == 1, ids, -100)}
+    None for a split without rows. The arrays go into Arrow as they are: no row is copied one by one.
+    """
+    tables = []
+    for shard in read_shards(folder, split):
+        ids = shard["ids"].astype(np.int64)
+        labels = np.where(shard["supervised"] == 1, ids, -100)
+        starts = pa.array(shard["starts"].astype(np.int32))
+        columns = {name: pa.ListArray.from_arrays(starts, pa.array(values)) for name, values in (("input_ids", ids), ("labels", labels))}
+        tables.append(pa.table(columns))
+    return Dataset(InMemoryTable(pa.concat_tables(tables))).with_format("numpy") if tables else None
 
 
 class SealedTrainer(SFTTrainer):
@@ -82,6 +77,15 @@ class SealedTrainer(SFTTrainer):
             writer = getattr(callback, "tb_writer", None)
             if writer is not None:
                 writer.close()
+
+
+def trackers(names: tuple[str, ...], output: Path) -> list[TrainerCallback]:
+    """The trackers of a spec, each writing inside the artifact."""
+    if "tensorboard" not in names:
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+
+    return [TensorBoardCallback(SummaryWriter(str(output / "tensorboard")))]
 
 
 class Progress(TrainerCallback):
@@ -130,4 +134,4 @@ def _minutes(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
-__all__ = ["Collator", "Progress", "SealedTrainer", "TokenRows", "Trainer"]
+__all__ = ["Collator", "Progress", "SealedTrainer", "token_rows", "trackers"]

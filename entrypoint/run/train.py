@@ -37,30 +37,34 @@ def train(task: Task, events: Events) -> dict[str, Any]:
 
 def build_trainer(task: Task, events: Events) -> Any:
     """The trainer for a task; its imports take seconds, so they wait until here."""
+    from entrypoint.run.quiet import hush
+
+    hush()  # before the imports that speak while they are imported
     from transformers import AutoTokenizer
 
-    from entrypoint.run.quiet import hush
-    from entrypoint.run.sealed_trainer import Collator, Progress, SealedTrainer, TokenRows
+    from entrypoint.run.sealed_trainer import Collator, Progress, SealedTrainer, token_rows, trackers
 
-    hush()
     job = task.job
     assert isinstance(job, TrainJob)
     model_folder, shards = Path(task.inputs["model"]), Path(task.inputs["prepared"])
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
-    validation = TokenRows(shards, "validation")
+    validation = token_rows(shards, "validation")
     # Arguments come first: under ZeRO-3 they decide how the model is built.
-    arguments = _arguments(job, Path(task.output), has_validation=len(validation) > 0)
+    arguments = _arguments(job, Path(task.output), has_validation=validation is not None)
     trainer = SealedTrainer(
         model=load_for_training(model_folder, job),
         args=arguments,
-        train_dataset=TokenRows(shards, "train"),
-        eval_dataset=validation if len(validation) else None,
+        train_dataset=token_rows(shards, "train"),
+        eval_dataset=validation,
         processing_class=tokenizer,
         peft_config=lora_config(job.adapter),
         data_collator=Collator(pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id),
     )
     trainer.keep = job.keep
     trainer.add_callback(Progress(trainer, events))
+    if is_first():
+        for tracker in trackers(job.track, Path(task.output)):
+            trainer.add_callback(tracker)
     return trainer
 
 
@@ -91,8 +95,7 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
         logging_strategy="steps",
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to=list(job.track) or "none",
-        logging_dir=None,
+        report_to="none",
         seed=job.seed,
         data_seed=job.seed,
         max_length=None,

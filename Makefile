@@ -1,0 +1,61 @@
+# `make` lists the targets. Settings: ACCELERATOR=cpu|cuda, SPEC=specs/demo.yaml, PORT=8000, REGISTRY, TAG.
+ACCELERATOR ?= cpu
+export ACCELERATOR
+PYTHON := .venv/bin/python
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test engine images push model key venv lint test-light test-images test-e2e generate generated bench down clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: images model key ## Everything from nothing to an answer: set-up, training, serving, base against tuned
+	@bash demo/run.sh
+
+test: test-light test-images test-e2e ## Everything that CI runs
+
+engine: ## Docker Engine and Compose, installed from Debian's packages where they are missing
+	@bash setup/engine.sh
+
+images: engine ## The images of $(ACCELERATOR)
+	@bash setup/images.sh $(ACCELERATOR)
+
+push: images ## Push the images to REGISTRY
+	@REGISTRY=$${REGISTRY:?set REGISTRY to where the images go} bash setup/bake.sh --push
+
+model: ## The demo's base model into models/
+	@bash setup/model.sh
+
+key: ## An API key into secrets/api_key
+	@bash setup/key.sh
+
+venv: ## The host's Python environment in .venv, with `caisson`
+	@bash setup/venv.sh
+
+lint: venv ## Style and types
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+generated: venv ## Check that generated files are current
+	@$(PYTHON) -m schemas.generate --check
+
+generate: venv ## Write schemas/spec.schema.json, docs/spec.md, docs/cli.md
+	@$(PYTHON) -m schemas.generate
+
+test-light: lint generated ## Tests without images, under a minute
+	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not gpu"
+
+test-images: images venv ## Real tiny runs of each stage, inside its image
+	@bash tests/image/run.sh
+
+test-e2e: images model key venv ## The demo's chain through Compose, talked to by the openai client
+	@$(PYTHON) -m pytest -m e2e tests/e2e
+
+bench: venv ## Measure what bench/ claims
+	@for script in bench/*/run.py; do $(PYTHON) $$script; done
+
+down: ## Stop every service, also those of profiles
+	@docker compose --profile '*' down
+
+clean: down ## Remove the store: models, checkpoints and exports are lost
+	@docker volume rm --force caisson_store
