@@ -38,7 +38,10 @@ class Chain:
         if any(not step.identity for step in plan.steps):
             before = STAGES[STAGES.index(stage) - 1]
             missing = next((s for s in STAGES if s in self.plans and not self._made(s)), before)
-            raise UsageError(f"{stage}: {missing} has not finished for this spec", f"run `docker compose run --rm {stage}`, which runs what comes before it, or `caisson {missing}`")
+            raise UsageError(
+                f"{stage}: {missing} has not finished for this spec",
+                f"run `docker compose run --rm {stage}`, which runs what comes before it, or `caisson {missing}`",
+            )
         return plan
 
     def _made(self, stage: Stage) -> bool:
@@ -58,7 +61,9 @@ class Chain:
         """One plan of all stages, for reading."""
         plans = list(self.plans.values())
         waiting = tuple(f"{stage}: {error.what}" for stage, error in self.errors.items())
-        return Plan(name=self.spec.name, steps=tuple(s for p in plans for s in p.steps), decisions=tuple(d for p in plans for d in p.decisions), waiting=waiting)
+        return Plan(
+            name=self.spec.name, steps=tuple(s for p in plans for s in p.steps), decisions=tuple(d for p in plans for d in p.decisions), waiting=waiting
+        )
 
 
 def read_spec(path: Path) -> Spec:

@@ -45,7 +45,14 @@ def _engine(facts: Facts) -> list[Finding]:
         _version("compose", said.compose, COMPOSE_AT_LEAST),
     ]
     if facts.device == "cuda" and "nvidia" not in said.runtimes:
-        findings.append(Finding("container GPU", "fail", f"runtimes: {', '.join(said.runtimes)}", "install the NVIDIA container toolkit and run `nvidia-ctk runtime configure`, then restart Docker"))
+        findings.append(
+            Finding(
+                "container GPU",
+                "fail",
+                f"runtimes: {', '.join(said.runtimes)}",
+                "install the NVIDIA container toolkit and run `nvidia-ctk runtime configure`, then restart Docker",
+            )
+        )
     return findings
 
 
@@ -70,7 +77,12 @@ def _disk(facts: Facts) -> Finding:
     need = DISK_GIB[facts.device]
     if facts.disk_free_gib >= need:
         return Finding("disk", "ok", f"{facts.disk_free_gib:.0f} GiB free")
-    return Finding("disk", "warn", f"{facts.disk_free_gib:.1f} GiB free, {need} GiB advised", "make room on the store's file system; `docker builder prune` frees build caches")
+    return Finding(
+        "disk",
+        "warn",
+        f"{facts.disk_free_gib:.1f} GiB free, {need} GiB advised",
+        "make room on the store's file system; `docker builder prune` frees build caches",
+    )
 
 
 def _ram(facts: Facts) -> Finding:

@@ -23,7 +23,7 @@ def _kind_of_validation(value: Any) -> str:
 
 
 Validation = Annotated[
-    Annotated[Percent, Tag("share")] | Annotated[Many[Rows], Tag("rows")],
+    Annotated[Percent, Tag("share")] | Annotated[Many[Rows], Field(min_length=1), Tag("rows")],
     Discriminator(_kind_of_validation),
 ]
 
@@ -35,7 +35,7 @@ class Data(Section):
     """Where the training rows come from, in this order."""
 
     validation: Validation = 0.05
-    """A share held back from the training rows, or a list of sources like `train`. Rows held back depend on their content and the seed alone."""
+    """A share held back from the training rows, or a list of sources like `train`; 0% for none. Rows held back depend on their content and the seed alone."""
 
     max_length: Auto[Annotated[int, Field(ge=16, le=1_048_576)]] = None
     """Longest row in tokens. auto: the longest row, at most what the model's positions allow."""

@@ -1,11 +1,11 @@
 """Errors that are shown as text, never as a traceback.
 
-    CaissonError
-    +-- SpecError       exit 2: the spec or the command line is wrong
-    +-- MachineError    exit 3: this machine cannot
-    +-- GateRefused     exit 4: a gate refused
-    +-- StepFailed      exit 1: a step failed
-    +-- Interrupted     exit 75: stopped; the same command goes on
+CaissonError
++-- SpecError       exit 2: the spec or the command line is wrong
++-- MachineError    exit 3: this machine cannot
++-- GateRefused     exit 4: a gate refused
++-- StepFailed      exit 1: a step failed
++-- Interrupted     exit 75: stopped; the same command goes on
 """
 
 from dataclasses import dataclass

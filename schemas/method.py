@@ -42,7 +42,7 @@ class Lora(Section):
     """lora: two thin matrices beside each target layer are trained, the base stays as it is."""
 
     rank: Auto[Annotated[int, Field(ge=1, le=512)]] = None
-    """Width of the added matrices; memory and capacity grow with it."""
+    """Width of the added matrices; memory and capacity grow with it. auto: 16."""
 
     alpha: Auto[Annotated[float, Field(gt=0, le=4096)]] = None
     """Scale of the update. auto: twice the rank."""

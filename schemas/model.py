@@ -1,11 +1,15 @@
 """Section `model`: which weights everything starts from."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Section
+
+REPOSITORY = r"[\w.-]+/[\w.-]+(@[\w./-]+)?"
+"""ORG/NAME[@REVISION]; a revision is a branch, a tag or a commit."""
 
 HUBS = ("hf", "ms")
 """hf: Hugging Face Hub, ms: ModelScope."""
@@ -15,14 +19,15 @@ def check_source(value: str) -> str:
     """Return the source unchanged or say what is wrong with its form; looks at no disk and no network."""
     if not value.strip():
         raise PydanticCustomError("source", "must not be empty")
+    if not value.isprintable():
+        raise PydanticCustomError("source", "must be one line of printable text")
     scheme, found, rest = value.partition("://")
     if not found:
         return value
     if scheme not in HUBS:
         known = ", ".join(f"{hub}://" for hub in HUBS)
         raise PydanticCustomError("source", "`{scheme}://` is not a known source; use {known} or a path", {"scheme": scheme, "known": known})
-    repo = rest.partition("@")[0]
-    if repo.count("/") != 1 or not all(repo.split("/")):
+    if not re.fullmatch(REPOSITORY, rest):
         raise PydanticCustomError("source", "must read {scheme}://ORG/NAME or {scheme}://ORG/NAME@REVISION", {"scheme": scheme})
     return value
 

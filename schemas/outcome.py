@@ -18,7 +18,7 @@ class Serve(Section):
     """The OpenAI-compatible server."""
 
     engine: Auto[Literal["vllm"]] = None
-    """The inference engine."""
+    """The inference engine. auto: vllm, the one of this version."""
 
     max_length: Auto[Annotated[int, Field(ge=16, le=1_048_576)]] = None
     """Longest conversation in tokens, answer included. auto: the model's positions, less where memory is short."""

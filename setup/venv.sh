@@ -16,7 +16,7 @@ if ! usable; then
 fi
 rm -rf .venv
 python3 -m venv .venv
-.venv/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r "$LOCK"
+.venv/bin/python -m pip install -qq --require-hashes --only-binary :all: -r "$LOCK"
 # The program itself runs from the checkout.
 echo "$PWD" > "$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/caisson.pth"
 printf '#!/bin/sh\nexec "%s/.venv/bin/python" -m entrypoint "$@"\n' "$PWD" > .venv/bin/caisson && chmod +x .venv/bin/caisson

@@ -1,6 +1,7 @@
 """Plan of the stage fetch: the model and the rows into the store."""
 
 from entrypoint.plan.inputs import Inputs
+from entrypoint.plan.refuse import refuse_unbuilt
 from entrypoint.plan.step import make_step
 from schemas.data import Rows
 from schemas.facts import Facts, SourceFacts
@@ -11,6 +12,7 @@ from schemas.spec import Spec
 
 def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     """Two steps: one for the model, one for all rows together."""
+    refuse_unbuilt(spec)
     rows = row_sources(spec)
     model_job = FetchJob(role="model", sources=(spec.model.source,), trust_remote_code=spec.model.trust_remote_code)
     data_job = FetchJob(role="data", sources=rows)

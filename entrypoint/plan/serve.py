@@ -26,7 +26,9 @@ DRAIN_SECONDS = 60
 def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step that ends in the engine itself and seals nothing."""
     if facts.device == "cuda" and not facts.accelerators:
-        raise MachineError("the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu")
+        raise MachineError(
+            "the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu"
+        )
     decisions: list[Decision] = [Decision(field="serve.engine", value="vllm", why="set in the spec" if spec.serve.engine else "the engine of this version")]
     known = facts.models.get(spec.model.source)
     shape = read_shape(known.config) if known else None
@@ -66,7 +68,10 @@ def _cache_decision(cache_gib: int, shape: ModelShape | None, length: int) -> De
         tokens = int(cache_gib * GIB / serving_bytes_per_token(shape))
         why += f"; holds {tokens:,} tokens"
         if tokens < length:
-            raise MachineError(f"serve.max_length: {length} tokens need more than the {cache_gib} GiB of cache that this machine allows", f"write serve.max_length: {tokens} or less")
+            raise MachineError(
+                f"serve.max_length: {length} tokens need more than the {cache_gib} GiB of cache that this machine allows",
+                f"write serve.max_length: {tokens} or less",
+            )
     return Decision(field="key-value cache", value=f"{cache_gib} GiB", why=why)
 
 
@@ -80,7 +85,20 @@ def _gpu_arguments(spec: Spec, facts: Facts, shape: ModelShape | None, decisions
         while weights / parallel > room * 0.7 and parallel * 2 <= len(facts.accelerators) and shape.kv_heads % (parallel * 2) == 0:
             parallel *= 2
         if weights / parallel > room * 0.95:
-            raise MachineError(f"serve: {weights:.1f} GiB of weights over {parallel} GPU(s) of {facts.accelerators[0].memory_gib:.0f} GiB leave no room for a cache", "serve on more or larger GPUs")
-        decisions.append(Decision(field="tensor parallel", value=str(parallel), why=f"{weights / parallel:.1f} GiB of weights on each of {parallel} GPU(s), {room - weights / parallel:.1f} GiB left for the cache"))
-    decisions.append(Decision(field="serve.memory_share", value=f"{share:g}", why="set in the spec" if spec.serve.memory_share else "leaves a tenth for what else runs on the GPU"))
+            raise MachineError(
+                f"serve: {weights:.1f} GiB of weights over {parallel} GPU(s) of {facts.accelerators[0].memory_gib:.0f} GiB leave no room for a cache",
+                "serve on more or larger GPUs",
+            )
+        decisions.append(
+            Decision(
+                field="tensor parallel",
+                value=str(parallel),
+                why=f"{weights / parallel:.1f} GiB of weights on each of {parallel} GPU(s), {room - weights / parallel:.1f} GiB left for the cache",
+            )
+        )
+    decisions.append(
+        Decision(
+            field="serve.memory_share", value=f"{share:g}", why="set in the spec" if spec.serve.memory_share else "leaves a tenth for what else runs on the GPU"
+        )
+    )
     return ["--gpu-memory-utilization", f"{share:g}", "--tensor-parallel-size", str(parallel)]

@@ -74,17 +74,17 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     known = facts.models.get(spec.model.source)
     shape = read_shape(known.config) if known else None
     fit = _fit(spec, facts, shape, rows, precision, decisions)
-    batch_rows = _batch_rows(spec, rows, decisions)
+    batch_rows = _batch_rows(spec, rows, fit.load.ranks, decisions)
     micro, accumulation = _micro_batch(fit, shape, facts, rows, batch_rows, decisions)
     adapter = _adapter_job(spec, fit.load, decisions)
     job = TrainJob(
         method=spec.method.kind,
         adapter=adapter,
         device=facts.device,
-        strategy=fit.load.strategy,  # type: ignore[arg-type]
+        strategy=fit.load.strategy,
         ranks=fit.load.ranks,
         engine=engine.deepspeed(fit.load.strategy, precision, micro, accumulation, spec.train.max_grad_norm),
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         epochs=spec.train.epochs,
         max_steps=spec.train.max_steps,
         learning_rate=_learning_rate(spec, adapter.kind, decisions),
@@ -111,7 +111,9 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
 
 def _check_device(spec: Spec, facts: Facts) -> None:
     if facts.device == "cuda" and not facts.accelerators:
-        raise MachineError("the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu")
+        raise MachineError(
+            "the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu"
+        )
 
 
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
@@ -127,7 +129,10 @@ def _precision(spec: Spec, facts: Facts, decisions: list[Decision]) -> str:
     if wanted:
         if wanted == "bf16" and facts.device == "cuda" and not facts.accelerators[0].has_bf16:
             name = facts.accelerators[0].name
-            raise MachineError(f"train.precision: {name} has no bf16 (compute capability {facts.accelerators[0].compute_capability}, 8.0 needed)", "write precision: fp16 or auto")
+            raise MachineError(
+                f"train.precision: {name} has no bf16 (compute capability {facts.accelerators[0].compute_capability}, 8.0 needed)",
+                "write precision: fp16 or auto",
+            )
         if wanted == "fp16" and facts.device == "cpu":
             raise MachineError("train.precision: a CPU does not train in fp16", "write precision: fp32 or auto")
         value, why = wanted, "set in the spec"
@@ -146,29 +151,46 @@ def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precisi
     room = facts.accelerators[0].memory_gib if facts.accelerators else facts.ram_gib
     candidates = _candidates(spec, facts, rows, precision)
     if shape is None:
-        decisions.append(Decision(field="memory", value="not estimated", why="the model's config is not at hand before fetch, or does not describe a dense decoder"))
+        decisions.append(
+            Decision(field="memory", value="not estimated", why="the model's config is not at hand before fetch, or does not describe a dense decoder")
+        )
         return Fit(candidates[0], {}, room)
     tried = [Fit(load, training_bytes(shape, load), room) for load in candidates]
     per_device = [replace(f, room_gib=room / (1 if load.on_gpu else load.ranks)) for f, load in zip(tried, candidates, strict=True)]
     chosen = next((f for f in per_device if f.fits), None)
     if chosen is None:
         smallest = min(per_device, key=lambda f: f.gib)
-        where = "each GPU" if facts.device == "cuda" else "this machine"
+        where = "each GPU" if facts.device == "cuda" else ("this machine" if smallest.load.ranks == 1 else f"each of {smallest.load.ranks} processes")
         raise MachineError(
             f"{spec.model.source} does not fit: {smallest.load.adapter} with {smallest.load.strategy} at {rows.longest} tokens needs "
             f"{smallest.gib / MARGIN:.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
-            "shorten data.max_length, use adapter.kind: qlora, or plan for a larger machine with `caisson plan --facts`",
+            _what_would_fit(smallest.load),
         )
     first = per_device[0]
     load = chosen.load
     lost = "" if chosen is first else f"; {first.load.adapter} {first.load.strategy} would need {first.gib:.1f} GiB"
-    decisions.append(Decision(field="adapter.kind", value=load.adapter, why="set in the spec" if spec.adapter.kind != "auto" else f"the first of lora, qlora that fits{lost}"))
+    decisions.append(
+        Decision(
+            field="adapter.kind", value=load.adapter, why="set in the spec" if spec.adapter.kind != "auto" else f"the first of lora, qlora that fits{lost}"
+        )
+    )
     how = "set in the spec" if spec.hardware.strategy else _why_strategy(load, facts)
     decisions.append(Decision(field="hardware.strategy", value=f"{load.strategy}, {load.ranks} process(es)", why=how))
     wanted = spec.train.gradient_checkpointing
-    why = "set in the spec" if wanted is not None else ("activations do not fit without" if load.gradient_checkpointing else "memory suffices, recomputing would cost a third of the speed")
+    why = (
+        "set in the spec"
+        if wanted is not None
+        else ("activations do not fit without" if load.gradient_checkpointing else "memory suffices, recomputing would cost a third of the speed")
+    )
     decisions.append(Decision(field="train.gradient_checkpointing", value=str(load.gradient_checkpointing).lower(), why=why))
     return chosen
+
+
+def _what_would_fit(load: Load) -> str:
+    smaller = [] if load.adapter == "qlora" else (["lora with strategy: zero3"] if load.strategy == "zero3" else ["adapter.kind: qlora"])
+    if load.adapter == "lora" and load.strategy == "zero3":
+        smaller = []
+    return "; or ".join(["shorten data.max_length", *(f"use {s}" for s in smaller), "plan for a larger machine with `caisson plan --facts`"])
 
 
 def _why_strategy(load: Load, facts: Facts) -> str:
@@ -185,12 +207,13 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     kinds = ["lora", "qlora"] if adapter.kind == "auto" else [adapter.kind]
     rank = (adapter.rank if isinstance(adapter, Lora) else None) or DEFAULTS["rank"]["value"]
     gpus = len(facts.accelerators)
-    if spec.hardware.strategy:
-        strategies = [spec.hardware.strategy]
-    else:
-        strategies = ["single"] if gpus < 2 else ["ddp", "zero2", "zero3"]
+    automatic = ["single"] if gpus < 2 else ["ddp", "zero2", "zero3"]
+    strategies = [spec.hardware.strategy] if spec.hardware.strategy else automatic
     if isinstance(adapter, Qlora) and spec.hardware.strategy == "zero3":
-        raise UsageError("hardware.strategy: zero3 cannot shard 4-bit weights, so qlora does not go with it", "use strategy: ddp with qlora, or adapter.kind: lora with zero3")
+        raise UsageError(
+            "hardware.strategy: zero3 cannot shard 4-bit weights, so qlora does not go with it",
+            "use strategy: ddp with qlora, or adapter.kind: lora with zero3",
+        )
     recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
     found = []
     for kind in kinds:
@@ -202,7 +225,7 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     return found
 
 
-def _batch_rows(spec: Spec, rows: Rows, decisions: list[Decision]) -> int:
+def _batch_rows(spec: Spec, rows: Rows, ranks: int, decisions: list[Decision]) -> int:
     tokens = spec.train.batch_tokens
     mean = f"{'assumed' if rows.assumed else 'counted'} mean row of {rows.mean:.0f} tokens"
     if tokens:
@@ -216,6 +239,8 @@ def _batch_rows(spec: Spec, rows: Rows, decisions: list[Decision]) -> int:
     count = max(1, round(tokens / rows.mean))
     if rows.count is not None:
         count = min(count, rows.count)
+    if count < ranks:
+        count, why = ranks, f"{why}; at least one row for each of {ranks} processes"
     decisions.append(Decision(field="train.batch_tokens", value=f"{tokens:,} ({count} rows)", why=why))
     return count
 
@@ -230,7 +255,13 @@ def _micro_batch(fit: Fit, shape: ModelShape | None, facts: Facts, rows: Rows, b
             break
         micro *= 2
     accumulation = max(1, round(share / micro))
-    decisions.append(Decision(field="micro-batch x accumulation", value=f"{micro} x {accumulation}", why=f"{batch_rows} rows a step over {fit.load.ranks} process(es); the largest power of two in memory"))
+    decisions.append(
+        Decision(
+            field="micro-batch x accumulation",
+            value=f"{micro} x {accumulation}",
+            why=f"{batch_rows} rows a step over {fit.load.ranks} process(es); the largest power of two in memory",
+        )
+    )
     if shape:
         final = Fit(replace(fit.load, micro_batch=micro), training_bytes(shape, replace(fit.load, micro_batch=micro)), fit.room_gib)
         terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sorted(final.terms.items(), key=lambda t: -t[1]) if size / GIB >= 0.005)
@@ -250,14 +281,16 @@ def _adapter_job(spec: Spec, load: Load, decisions: list[Decision]) -> AdapterJo
         decisions.append(Decision(field="adapter.alpha", value=f"{alpha:g}", why="twice the rank", source=DEFAULTS["alpha_per_rank"]["source"]))
     if given.targets is None:
         decisions.append(Decision(field="adapter.targets", value="all-linear", why="every linear layer but the output head", source="QLoRA paper, section 4"))
-    return AdapterJob(kind=load.adapter, rank=load.rank, alpha=alpha, dropout=given.dropout, targets=given.targets or "all-linear")  # type: ignore[arg-type]
+    return AdapterJob(kind=load.adapter, rank=load.rank, alpha=alpha, dropout=given.dropout, targets=given.targets or "all-linear")
 
 
 def _learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float:
     if spec.train.learning_rate is not None:
         return spec.train.learning_rate
     row = DEFAULTS["learning_rate"][spec.method.kind][adapter]
-    decisions.append(Decision(field="train.learning_rate", value=f"{row['value']:g}", why=f"default for {spec.method.kind} with {adapter}", source=row["source"]))
+    decisions.append(
+        Decision(field="train.learning_rate", value=f"{row['value']:g}", why=f"default for {spec.method.kind} with {adapter}", source=row["source"])
+    )
     return float(row["value"])
 
 

@@ -63,7 +63,10 @@ def _run(step: Step, name: str, store: Store, launch: Launch) -> None:
         if code in TOLD:
             raise Told(code)
         if code:
-            raise StepFailed(f"{step.stage}: {step.title} ended with {_describe_exit(code)}: {' '.join(step.argv)}", f"its output is above; events: {task.events}; the same command tries again")
+            raise StepFailed(
+                f"{step.stage}: {step.title} ended with {_describe_exit(code)}: {' '.join(step.argv)}",
+                f"its output is above; events: {task.events}; the same command tries again",
+            )
         left = json.loads(Path(task.summary).read_text(encoding="utf-8"))
         seal(partial, final, _manifest(step, name, left))
         Path(task.summary).unlink()
@@ -119,7 +122,7 @@ def launch_process(step: Step, argv: tuple[str, ...], environment: dict[str, str
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if stopped and code:
+    if stopped and code not in (0, Interrupted.exit_code):  # 75: the leaf has said so itself
         raise Interrupted(f"{step.stage} was stopped", "run the same command again: it goes on from the last checkpoint")
     return code
 
@@ -133,7 +136,9 @@ def _check_room(step: Step, store: Store) -> None:
         return
     free = shutil.disk_usage(store.root).free
     if free < step.disk_bytes:
-        raise MachineError(f"{step.stage}: {step.title} needs {step.disk_bytes / 2**30:.1f} GiB on the store, {free / 2**30:.1f} GiB are free", f"make room under {store.root}")
+        raise MachineError(
+            f"{step.stage}: {step.title} needs {step.disk_bytes / 2**30:.1f} GiB on the store, {free / 2**30:.1f} GiB are free", f"make room under {store.root}"
+        )
 
 
 def _describe_exit(code: int) -> str:

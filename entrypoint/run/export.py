@@ -71,7 +71,14 @@ def _write_merged(model: Any, adapted: bool, weights: Path, output: Path) -> Non
 
 def _record(output: Path, golden: list[dict[str, Any]], before: list[Answer], after: list[Answer], verdicts: list[Any]) -> None:
     rows = [
-        {**g, "answer_ids": b.ids, "logprobs": [round(p, 6) for p in b.logprobs], "merged_ids": a.ids, "equal": v.equal, "largest_difference": round(v.largest_difference, 6)}
+        {
+            **g,
+            "answer_ids": b.ids,
+            "logprobs": [round(p, 6) for p in b.logprobs],
+            "merged_ids": a.ids,
+            "equal": v.equal,
+            "largest_difference": round(v.largest_difference, 6),
+        }
         for g, b, a, v in zip(golden, before, after, verdicts, strict=True)
     ]
     (output / "parity.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,7 +9,10 @@ FROM_ROWS = 6
 FIXED: tuple[tuple[str, tuple[dict[str, str], ...]], ...] = (
     ("plain", ({"role": "user", "content": "What is the capital of France?"},)),
     ("system", ({"role": "system", "content": "Answer in one word."}, {"role": "user", "content": "Which colour is a ripe lemon?"})),
-    ("turns", ({"role": "user", "content": "Count to three."}, {"role": "assistant", "content": "One, two, three."}, {"role": "user", "content": "And one more?"})),
+    (
+        "turns",
+        ({"role": "user", "content": "Count to three."}, {"role": "assistant", "content": "One, two, three."}, {"role": "user", "content": "And one more?"}),
+    ),
     ("unicode", ({"role": "user", "content": "Übersetze ins Englische: „Größe“, 東京, ☂️"},)),
 )
 """Prompts that every run has, by what they exercise."""

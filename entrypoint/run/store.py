@@ -73,7 +73,9 @@ class Store:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise MachineError(f"another {step.stage} is writing {step.folder}/{step.id} right now", "wait for it, or stop it; the same command then goes on") from None
+                raise MachineError(
+                    f"another {step.stage} is writing {step.folder}/{step.id} right now", "wait for it, or stop it; the same command then goes on"
+                ) from None
             yield descriptor
         finally:
             os.close(descriptor)

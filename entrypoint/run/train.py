@@ -19,8 +19,7 @@ WEIGHTS = "weights"
 
 def train(task: Task, events: Events) -> dict[str, Any]:
     """Fill task.output with weights/, curve.json and tensorboard/; checkpoints live beside them until it is done."""
-    assert isinstance(task.job, TrainJob)
-    job, output = task.job, Path(task.output)
+    output = Path(task.output)
     if (output / WEIGHTS).is_dir():  # trained to the end before the process was stopped
         return _summary(output)
     trainer = build_trainer(task, events)
@@ -30,7 +29,9 @@ def train(task: Task, events: Events) -> dict[str, Any]:
         events.write("resumed", checkpoint=checkpoint.name)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.stop_asked:
-        raise Interrupted(f"train was stopped at step {trainer.state.global_step}; its checkpoint is sealed", "run the same command again: it goes on from there")
+        raise Interrupted(
+            f"train was stopped at step {trainer.state.global_step}; its checkpoint is sealed", "run the same command again: it goes on from there"
+        )
     _save(trainer, task, output)
     return _summary(output) if is_first() else {}
 

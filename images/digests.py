@@ -1,0 +1,45 @@
+"""Writes entrypoint/plan/tables/locks.json: the sha256 of each image's locked packages, which is part of every artifact's identity.
+
+python images/digests.py [--check]
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "entrypoint" / "plan" / "tables" / "locks.json"
+IMAGES = ("train", "export", "serve-vllm")
+
+
+def digests() -> dict[str, dict[str, str]]:
+    """By image and accelerator; the torch layer below belongs to each."""
+    return {image: {kind: _digest(image, kind) for kind in ("cpu", "cuda")} for image in IMAGES}
+
+
+def _digest(image: str, kind: str) -> str:
+    pins = [
+        line.split(" ")[0]
+        for name in ("torch", image)
+        for line in (ROOT / "images" / name / f"requirements.{kind}.txt").read_text(encoding="utf-8").splitlines()
+        if line and line[0].isalnum()
+    ]
+    return hashlib.sha256("\n".join(sorted(set(pins))).encode()).hexdigest()
+
+
+def main() -> int:
+    """Write the table, or with --check say whether it is current."""
+    text = json.dumps(digests(), indent=2) + "\n"
+    if "--check" in sys.argv:
+        if TABLE.read_text(encoding="utf-8") == text:
+            return 0
+        print(f"{TABLE.relative_to(ROOT)} is stale: run `make generate`")
+        return 1
+    TABLE.write_text(text, encoding="utf-8")
+    print(f"{TABLE.relative_to(ROOT)} written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
