@@ -1,5 +1,6 @@
 """Plan of the stage serve: the engine's flags, from the spec, the machine and the exported model."""
 
+from entrypoint.plan.device import check_device
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, serving_bytes_per_token
 from entrypoint.plan.model_shape import ModelShape, max_positions, read_shape
@@ -25,10 +26,7 @@ DRAIN_SECONDS = 60
 
 def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step that ends in the engine itself and seals nothing."""
-    if facts.device == "cuda" and not facts.accelerators:
-        raise MachineError(
-            "the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu"
-        )
+    check_device(facts)
     decisions: list[Decision] = [Decision(field="serve.engine", value="vllm", why="set in the spec" if spec.serve.engine else "the engine of this version")]
     known = facts.models.get(spec.model.source)
     shape = read_shape(known.config) if known else None

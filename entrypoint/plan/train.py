@@ -1,8 +1,10 @@
 """Plan of the stage train: adapter, strategy, precision and batch, each with its reason."""
 
+import math
 from dataclasses import dataclass, replace
 
 from entrypoint.plan import engine
+from entrypoint.plan.device import check_device, decide_precision
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, Load, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
@@ -68,9 +70,9 @@ class Fit:
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the fetched model and the prepared shards."""
     decisions: list[Decision] = []
-    _check_device(spec, facts)
+    check_device(facts)
     rows = _rows(spec, facts, inputs)
-    precision = _precision(spec, facts, decisions)
+    precision = decide_precision(spec, facts, decisions)
     known = facts.models.get(spec.model.source)
     shape = read_shape(known.config) if known else None
     fit = _fit(spec, facts, shape, rows, precision, decisions)
@@ -109,41 +111,12 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
 
 
-def _check_device(spec: Spec, facts: Facts) -> None:
-    if facts.device == "cuda" and not facts.accelerators:
-        raise MachineError(
-            "the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu"
-        )
-
-
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
     limit, _ = row_limit(spec, facts)
     if inputs.prepared is None:
         return Rows(None, float(limit), limit, assumed=True)
     counted = inputs.prepared.manifest.summary["train"]
     return Rows(counted["rows"], counted["tokens"] / counted["rows"], counted["longest"], assumed=False)
-
-
-def _precision(spec: Spec, facts: Facts, decisions: list[Decision]) -> str:
-    wanted = spec.train.precision
-    if wanted:
-        if wanted == "bf16" and facts.device == "cuda" and not facts.accelerators[0].has_bf16:
-            name = facts.accelerators[0].name
-            raise MachineError(
-                f"train.precision: {name} has no bf16 (compute capability {facts.accelerators[0].compute_capability}, 8.0 needed)",
-                "write precision: fp16 or auto",
-            )
-        if wanted == "fp16" and facts.device == "cpu":
-            raise MachineError("train.precision: a CPU does not train in fp16", "write precision: fp32 or auto")
-        value, why = wanted, "set in the spec"
-    elif facts.device == "cpu":
-        value, why = "fp32", "a CPU without bf16 matrix units is faster and exact in fp32"
-    elif facts.accelerators[0].has_bf16:
-        value, why = "bf16", f"{facts.accelerators[0].name} has bf16 matrix units"
-    else:
-        value, why = "fp16", f"{facts.accelerators[0].name} has no bf16; losses are scaled"
-    decisions.append(Decision(field="train.precision", value=value, why=why))
-    return value
 
 
 def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precision: str, decisions: list[Decision]) -> Fit:
@@ -299,7 +272,8 @@ def _checkpoint_every(spec: Spec, rows: Rows, batch_rows: int, decisions: list[D
         return spec.train.checkpoint.every
     if rows.count is None:
         return 100
-    steps = spec.train.max_steps or max(1, round(spec.train.epochs * rows.count / batch_rows))
+    # As the trainer counts: the last batch of an epoch may be short.
+    steps = spec.train.max_steps or max(1, math.ceil(spec.train.epochs * math.ceil(rows.count / batch_rows)))
     every = max(1, -(-steps // CHECKPOINTS_PER_RUN))
     decisions.append(Decision(field="train.checkpoint.every", value=f"{every} steps", why=f"about {CHECKPOINTS_PER_RUN} in {steps} steps"))
     return every

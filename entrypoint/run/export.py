@@ -10,7 +10,7 @@ from entrypoint.run.events import Events, say
 from entrypoint.run.greedy import Answer, answer, compare
 from entrypoint.run.leaf import run_leaf
 from entrypoint.run.load_model import load_plain
-from entrypoint.run.train import WEIGHTS
+from entrypoint.run.weights import WEIGHTS
 from schemas.errors import GateRefused
 from schemas.job import ExportJob, Task
 

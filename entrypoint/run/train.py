@@ -10,11 +10,9 @@ from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf
 from entrypoint.run.load_model import load_for_training, lora_config
 from entrypoint.run.ranks import is_first
+from entrypoint.run.weights import WEIGHTS
 from schemas.errors import Interrupted
 from schemas.job import Task, TrainJob
-
-WEIGHTS = "weights"
-"""Folder of the trained adapter or model inside the artifact, with tokenizer and template."""
 
 
 def train(task: Task, events: Events) -> dict[str, Any]:

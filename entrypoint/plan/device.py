@@ -1,0 +1,37 @@
+"""What the device of a machine can compute, and what it cannot."""
+
+from schemas.errors import MachineError
+from schemas.facts import Facts
+from schemas.plan import Decision
+from schemas.spec import Spec
+
+
+def check_device(facts: Facts) -> None:
+    """Raise MachineError where the CUDA image runs and no GPU can be seen."""
+    if facts.device == "cuda" and not facts.accelerators:
+        raise MachineError(
+            "the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu"
+        )
+
+
+def decide_precision(spec: Spec, facts: Facts, decisions: list[Decision]) -> str:
+    """The arithmetic of training: the spec's where this device has it, else the best that it has."""
+    wanted = spec.train.precision
+    if wanted:
+        if wanted == "bf16" and facts.device == "cuda" and not facts.accelerators[0].has_bf16:
+            name = facts.accelerators[0].name
+            raise MachineError(
+                f"train.precision: {name} has no bf16 (compute capability {facts.accelerators[0].compute_capability}, 8.0 needed)",
+                "write precision: fp16 or auto",
+            )
+        if wanted == "fp16" and facts.device == "cpu":
+            raise MachineError("train.precision: a CPU does not train in fp16", "write precision: fp32 or auto")
+        value, why = wanted, "set in the spec"
+    elif facts.device == "cpu":
+        value, why = "fp32", "a CPU without bf16 matrix units is faster and exact in fp32"
+    elif facts.accelerators[0].has_bf16:
+        value, why = "bf16", f"{facts.accelerators[0].name} has bf16 matrix units"
+    else:
+        value, why = "fp16", f"{facts.accelerators[0].name} has no bf16; losses are scaled"
+    decisions.append(Decision(field="train.precision", value=value, why=why))
+    return value
