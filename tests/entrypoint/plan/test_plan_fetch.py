@@ -1,0 +1,78 @@
+"""Two steps, one for the model and one for all rows; local files count by size and time."""
+
+import pytest
+from known import facts, spec
+
+from entrypoint.plan import plan_fetch
+from entrypoint.plan.fetch import row_sources
+from schemas.errors import UsageError
+from schemas.facts import SourceFacts
+from schemas.job import FetchJob
+
+FOUND = {
+    "/models/m": SourceFacts(kind="folder", files=(("config.json", 10, 5), ("model.safetensors", 1000, 5))),
+    "/data/a.jsonl": SourceFacts(kind="file", files=(("a.jsonl", 7, 5),)),
+}
+
+
+def test_two_steps() -> None:
+    model, data = plan_fetch(spec(), facts(sources=FOUND)).steps
+    assert (model.stage, model.folder, model.argv) == ("fetch", "models", ("python", "-m", "entrypoint.run.fetch", "{task}"))
+    assert model.job == FetchJob(role="model", sources=("/models/m",))
+    assert data.job == FetchJob(role="data", sources=("/data/a.jsonl",))
+    assert (model.disk_bytes, data.disk_bytes) == (1010, 7)
+    assert model.inputs == data.inputs == {}
+    assert model.environment == {}
+
+
+def test_sources_in_order_each_once() -> None:
+    given = spec("data:\n  train: [{source: /b}, {source: /a}, {source: /b}]\n  validation: [{source: /c}, {source: /a}]")
+    assert row_sources(given) == ("/b", "/a", "/c")
+
+
+def test_share_of_validation_is_no_source() -> None:
+    assert row_sources(spec("data: {train: [{source: /b}], validation: 10%}")) == ("/b",)
+
+
+@pytest.mark.parametrize(
+    "files", [(("a.jsonl", 8, 5),), (("a.jsonl", 7, 6),), (("b.jsonl", 7, 5),), (("a.jsonl", 7, 5), ("b.jsonl", 1, 5))], ids=["size", "time", "name", "one more"]
+)
+def test_a_changed_file_is_another_artifact(files: tuple[tuple[str, int, int], ...]) -> None:
+    before = plan_fetch(spec(), facts(sources=FOUND)).steps
+    after = plan_fetch(spec(), facts(sources={**FOUND, "/data/a.jsonl": SourceFacts(kind="file", files=files)})).steps
+    assert before[0].identity == after[0].identity
+    assert before[1].identity != after[1].identity
+    assert before[1].request == after[1].request, "the spec asks for the same"
+
+
+def test_missing_source_is_planned_without_a_guess() -> None:
+    model, _ = plan_fetch(spec(), facts(sources={"/models/m": SourceFacts(kind="missing")})).steps
+    assert model.disk_bytes == 0
+    assert model.identity
+
+
+def test_remote_code_is_another_artifact() -> None:
+    without, with_code = (plan_fetch(spec(f"model: {{source: hf://a/b@v1, trust_remote_code: {word}}}"), facts()).steps[0] for word in ("false", "true"))
+    assert without.identity != with_code.identity
+    assert without.request != with_code.request
+    assert isinstance(with_code.job, FetchJob)
+    assert with_code.job.trust_remote_code
+
+
+@pytest.mark.parametrize(("source", "said"), [("hf://a/b", True), ("ms://a/b", True), ("hf://a/b@main", False), ("/models/m", False), ("/models/m@2", False)])
+def test_open_revision_is_said(source: str, said: bool) -> None:
+    decisions = plan_fetch(spec(f"model: {{source: {source}}}"), facts()).decisions
+    assert [(d.field, d.value) for d in decisions] == ([("model.source", source)] if said else [])
+
+
+def test_open_revision_of_rows_is_said() -> None:
+    (decision,) = plan_fetch(spec("data: {train: [{source: hf://a/rows}]}"), facts()).decisions
+    assert decision.field == "data: hf://a/rows"
+    assert "commit" in decision.why
+
+
+@pytest.mark.parametrize("section", ["{suites: [mmlu]}", "{gate: {mmlu: '> 0.5'}}"])
+def test_unbuilt_sections_are_refused(section: str) -> None:
+    with pytest.raises(UsageError, match=r"evaluate: suites and gates are not built yet") as caught:
+        plan_fetch(spec(f"evaluate: {section}"), facts())
+    assert caught.value.exit_code == 2
