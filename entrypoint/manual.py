@@ -1,0 +1,47 @@
+"""Writes docs/cli.md from the commands themselves. `python -m entrypoint.manual [--check]`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from entrypoint.cli import cli
+
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+HEAD = """# The command line
+
+Generated from the program; change the docstrings and run `make generate`. Inside the images `caisson` is the entrypoint, so that
+`docker compose run --rm train` is `caisson train /spec.yaml --store /store`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    root = click.Context(cli, info_name="caisson", terminal_width=80, max_content_width=80)
+    parts = [HEAD, _help("caisson", cli, root)]
+    for name in cli.list_commands(root):
+        command = cli.get_command(root, name)
+        assert command is not None
+        parts.append(_help(f"caisson {name}", command, click.Context(command, info_name=name, parent=root, terminal_width=80, max_content_width=80)))
+    return "\n".join(parts)
+
+
+def _help(title: str, command: click.Command, context: click.Context) -> str:
+    return f"## {title}\n\n```\n{command.get_help(context)}\n```\n"
+
+
+def main() -> int:
+    """Write the page, or with --check say whether it is current."""
+    text = page()
+    if "--check" in sys.argv:
+        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
+            return 0
+        print("docs/cli.md is stale: run `make generate`")
+        return 1
+    PAGE.write_text(text, encoding="utf-8")
+    print("docs/cli.md written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Merging and its proof, through the command line, on a tiny model."""
+
+import json
+
+import pytest
+
+pytest.importorskip("peft")
+
+from tiny import rows, run, spec, write_model, write_rows
+
+from entrypoint.run.greedy import Answer, compare
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows())
+
+
+@pytest.mark.parametrize("adapter", ["{kind: lora, rank: 8}", "{kind: qlora, rank: 8}", "{kind: full}"], ids=["lora", "qlora", "full"])
+def test_the_merged_model_answers_as_the_trained_one_did(sources, tmp_path, adapter):
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer
+
+    path = spec(tmp_path, *sources, adapter=adapter, train="{epochs: 3, learning_rate: 5.0e-3, batch_tokens: 240}")
+    store = tmp_path / "store"
+    for stage in ("fetch", "prepare", "train", "export"):
+        said = run(stage, path, "--store", store, cwd=tmp_path)
+    assert "answers are equal" in said
+    (exported,) = (p for p in (store / "tiny" / "exports").iterdir() if (p / "manifest.json").is_file())
+    summary = json.loads((exported / "manifest.json").read_text())["summary"]
+    assert summary["equal"] + summary["near_ties"] == summary["golden"] >= 5
+    weights = load_file(exported / "model.safetensors")
+    assert {str(t.dtype) for t in weights.values()} == {"torch.bfloat16"}
+    assert not any("lora" in name for name in weights)
+    (trained,) = (p for p in (store / "tiny" / "train").iterdir() if (p / "manifest.json").is_file())
+    template = AutoTokenizer.from_pretrained(exported).chat_template
+    assert template == AutoTokenizer.from_pretrained(trained / "weights").chat_template
+    assert "up to date" in run("export", path, "--store", store, cwd=tmp_path)
+
+
+def test_a_damaged_input_is_refused_by_name(sources, tmp_path):
+    path, store = spec(tmp_path, *sources, train="{max_steps: 2, batch_tokens: 240}"), tmp_path / "store"
+    for stage in ("fetch", "prepare", "train"):
+        run(stage, path, "--store", store, cwd=tmp_path)
+    (shard,) = (store / "tiny" / "train").glob("*/weights/adapter_model.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    said = run("export", path, "--store", store, cwd=tmp_path, code=3)
+    assert "adapter_model.safetensors was altered after it was sealed" in said
+    assert not [p for p in (store / "tiny" / "exports").iterdir() if not p.name.startswith(".")]
+
+
+def test_another_answer_is_told_from_a_near_tie():
+    first = Answer([5, 6, 7], [-0.1, -0.2, -0.3], [3.0, 0.05, 2.0])
+    assert compare(first, Answer([5, 6, 7], [-0.1, -0.25, -0.3], [3, 1, 2])).equal
+    assert compare(first, Answer([5, 9, 7], [-0.1, -0.2, -0.3], [3, 1, 2])).tie
+    apart = compare(first, Answer([5, 6, 8], [-0.1, -0.2, -0.3], [3, 1, 2]))
+    assert not apart.equal and not apart.tie

@@ -1,0 +1,131 @@
+"""The data gate on real rows and files, through the leaf's own function."""
+
+import json
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from tiny import rows, tokenizer
+
+from entrypoint.run.events import Events
+from entrypoint.run.prepare import prepare
+from entrypoint.run.shards import read_shards
+from schemas.errors import GateRefused
+from schemas.job import PrepareJob, RowsJob, Task
+
+pytestmark = pytest.mark.image
+
+GOOD = rows(40)
+
+
+@pytest.fixture
+def attempt(tmp_path):
+    """A function that prepares the given files and returns (summary, output)."""
+    model = tmp_path / "model"
+    tokenizer().save_pretrained(model)
+
+    def run(content, suffix=".jsonl", **changes):
+        folder = tmp_path / "data" / "00"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"rows{suffix}").write_bytes(content if isinstance(content, bytes) else "".join(json.dumps(r) + "\n" for r in content).encode())
+        fields = {"validation_share": 0.1, "loss_on": "assistant", "max_length": 256, "too_long": "error", "max_rejected": 0.01, "seed": 17} | changes
+        job = PrepareJob(train=(RowsJob(path="00", source="/data/rows.jsonl", format="auto"),), **fields)
+        output = tmp_path / "out"
+        output.mkdir(exist_ok=True)
+        task = Task(
+            name="t", job=job, inputs={"model": str(model), "data": str(tmp_path / "data")}, output=str(output), events=str(tmp_path / "e.jsonl"), summary=""
+        )
+        return prepare(task, Events(tmp_path / "e.jsonl")), output
+
+    return run
+
+
+def test_every_row_is_in_the_shards_once(attempt):
+    summary, output = attempt(GOOD)
+    assert summary["train"]["rows"] + summary["validation"]["rows"] == 40
+    tokens = sum(len(s["ids"]) for split in ("train", "validation") for s in read_shards(output, split))
+    assert tokens == summary["train"]["tokens"] + summary["validation"]["tokens"]
+    report = json.loads((output / "report.json").read_text())
+    assert report["rejected"] == 0 and report["read"] == 40
+
+
+def test_the_split_depends_on_content_and_seed_alone(attempt):
+    def held_back(found, **changes):
+        _, output = attempt(found, **changes)
+        shards = read_shards(output, "validation")
+        return sorted(tuple(s["ids"][a:b].tolist()) for s in shards for a, b in zip(s["starts"], s["starts"][1:], strict=False))
+
+    first = held_back(GOOD, validation_share=0.3)
+    assert first and first == held_back(list(reversed(GOOD)), validation_share=0.3)
+    assert first != held_back(GOOD, validation_share=0.3, seed=18)
+
+
+def test_golden_prompts_hold_the_ids_that_serving_must_see(attempt):
+    _, output = attempt(GOOD, validation_share=0.3)
+    golden = json.loads((output / "golden.json").read_text())
+    made = tokenizer()
+    assert {g["kind"] for g in golden} == {"plain", "system", "turns", "unicode", "row"}
+    for g in golden:
+        text = made.apply_chat_template(g["messages"], tokenize=False, add_generation_prompt=True)
+        assert g["prompt_ids"] == made(text, add_special_tokens=False)["input_ids"]
+
+
+def line(row):
+    return json.dumps(row).encode() + b"\n"
+
+
+LONG = {"messages": [{"role": "user", "content": "word " * 400}, {"role": "assistant", "content": "Yes."}]}
+SILENT = {"messages": [{"role": "user", "content": "Hello?"}]}
+REFUSED = {
+    "empty": (b"", "/data/rows.jsonl: the file holds no rows"),
+    "blank lines only": (b"\n \n", "/data/rows.jsonl: the file holds no rows"),
+    "not UTF-8": (line(GOOD[0]) + b'{"messages": "\xff"}\n', "/data/rows.jsonl:2: not UTF-8: byte 15 of the line is 0xff"),
+    "not JSON": (line(GOOD[0]) + line(GOOD[1]) + b"{oops\n", "/data/rows.jsonl:3: not JSON: "),
+    "no assistant turn": (line(SILENT) + line(GOOD[0]), "/data/rows.jsonl:1: no assistant turn"),
+    "only long rows": (line(LONG) * 3, "3 of 3 rows are longer than 256 tokens; the first is /data/rows.jsonl:1 with"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_trained_on_is_refused_with_its_place(attempt, content, said, tmp_path):
+    with pytest.raises(GateRefused) as refused:
+        attempt(content)
+    assert said in refused.value.what
+    assert refused.value.fix
+    assert refused.value.exit_code == 4
+
+
+def test_long_rows_can_be_left_out_and_are_counted(attempt):
+    summary, output = attempt([*GOOD, LONG], too_long="drop")
+    assert summary["too_long"] == 1
+    assert json.loads((output / "report.json").read_text())["too_long_rows"][0]["where"] == "/data/rows.jsonl:41"
+
+
+def test_a_few_bad_rows_pass_where_the_spec_allows_them(attempt):
+    summary, _ = attempt([*GOOD, SILENT], max_rejected=0.05)
+    assert summary["rejected"] == 1
+    with pytest.raises(GateRefused, match=r"1 of 41 rows are bad \(2.4%\), data.max_rejected allows 1.0%"):
+        attempt([*GOOD, SILENT])
+
+
+def test_only_long_rows_left_after_dropping_is_refused(attempt):
+    with pytest.raises(GateRefused, match="no training rows are left of 2"):
+        attempt([LONG, LONG], too_long="drop")
+
+
+def test_a_second_attempt_uses_nothing_of_the_first(attempt, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train-00007.safetensors").write_bytes(b"half")
+    _, output = attempt(GOOD)
+    assert sorted(p.name for p in output.glob("train-*")) == ["train-00000.safetensors"]
+
+
+def test_a_json_array_is_read_like_lines(attempt):
+    summary, _ = attempt(json.dumps(GOOD).encode(), suffix=".json")
+    assert summary["train"]["rows"] + summary["validation"]["rows"] == 40
+
+
+def test_repeated_rows_and_leakage_are_reported(attempt, tmp_path):
+    _, output = attempt([*GOOD, GOOD[0], GOOD[1]])
+    assert json.loads((output / "report.json").read_text())["repeated_rows"] == 2

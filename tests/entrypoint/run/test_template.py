@@ -1,0 +1,73 @@
+"""Which tokens are learned, with a real tokenizer and template."""
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from tiny import CHATML, tokenizer
+
+from entrypoint.run.template import Renderer, TemplateFault, stop_ids
+
+pytestmark = pytest.mark.image
+
+TALK = (
+    {"role": "user", "content": "Hello?"},
+    {"role": "assistant", "content": "Hi there."},
+    {"role": "user", "content": "And now?"},
+    {"role": "assistant", "content": "Goodbye."},
+)
+
+
+def learned(renderer, messages):
+    (encoded,) = renderer.encode([renderer.render(messages)])
+    return renderer.tokenizer.decode([i for i, s in zip(encoded.ids.tolist(), encoded.supervised.tolist(), strict=True) if s])
+
+
+def make(template=CHATML, loss_on="assistant"):
+    made = tokenizer(template)
+    return Renderer(made, stop_ids(made, {}), loss_on)
+
+
+def test_answers_and_their_end_tokens_are_learned_and_nothing_else():
+    assert learned(make(), TALK) == "Hi there.<|im_end|>Goodbye.<|im_end|>"
+
+
+def test_all_learns_every_token():
+    renderer = make(loss_on="all")
+    assert learned(renderer, TALK) == renderer.render(TALK)[0]
+
+
+def test_the_token_ids_are_those_of_the_whole_text():
+    renderer = make()
+    text, _ = renderer.render(TALK)
+    (encoded,) = renderer.encode([renderer.render(TALK)])
+    assert encoded.ids.tolist() == renderer.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_the_prompt_is_the_start_of_the_trained_text():
+    renderer = make()
+    (encoded,) = renderer.encode([renderer.render(TALK)])
+    prompt = renderer.prompt_ids(TALK[:3])
+    assert encoded.ids.tolist()[: len(prompt)] == prompt
+    assert encoded.supervised[: len(prompt)].sum() == len(renderer.tokenizer("Hi there.<|im_end|>")["input_ids"])
+
+
+def test_a_template_without_an_end_token_is_refused():
+    with pytest.raises(TemplateFault, match="no end-of-turn token that serving stops on"):
+        make(CHATML.replace("<|im_end|>", "")).render(TALK)
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused():
+    shortened = CHATML.replace("m['content']", "(m['content'] if loop.last else '...')")
+    with pytest.raises(TemplateFault, match="rewrites earlier turns"):
+        make(shortened).render(TALK)
+
+
+def test_a_template_that_refuses_the_roles_is_a_rejection():
+    with pytest.raises(TemplateFault, match="the chat template refuses the conversation"):
+        make("{{ raise_exception('no system here') }}").render(TALK)
+
+
+def test_stop_ids_are_those_of_the_generation_config_and_the_tokenizer():
+    assert stop_ids(tokenizer(), {"eos_token_id": [0, 2]}) == {0, 2}
+    assert stop_ids(tokenizer(), {"eos_token_id": 0}) == {0, 2}

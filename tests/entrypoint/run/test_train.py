@@ -1,0 +1,139 @@
+"""Real training through the command line: every adapter and strategy on a tiny model, and what a kill leaves behind."""
+
+import json
+import random
+import signal
+import time
+
+import pytest
+
+pytest.importorskip("trl")
+
+from tiny import caisson, rows, run, spec, write_model, write_rows
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Model folder and rows."""
+    folder = tmp_path_factory.mktemp("sources")
+    return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows())
+
+
+@pytest.fixture(scope="module")
+def fetched(sources, tmp_path_factory):
+    """A store with model, rows and shards, that each test copies nothing of: the train artifacts differ by identity."""
+    folder = tmp_path_factory.mktemp("store")
+    path = spec(folder, *sources)
+    for stage in ("fetch", "prepare"):
+        run(stage, path, "--store", folder / "store", cwd=folder)
+    return folder / "store"
+
+
+def trained(store):
+    """The newest sealed train artifact."""
+    found = [p for p in (store / "tiny" / "train").iterdir() if (p / "manifest.json").is_file()]
+    return max(found, key=lambda p: (p / "manifest.json").stat().st_mtime)
+
+
+def losses(artifact):
+    return [round(e["loss"], 6) for e in json.loads((artifact / "curve.json").read_text()) if "loss" in e]
+
+
+ADAPTERS = {
+    "lora": "{kind: lora, rank: 8}",
+    "qlora": "{kind: qlora, rank: 8}",
+    "full": "{kind: full}",
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
+def test_each_adapter_learns_and_is_sealed(sources, fetched, tmp_path, adapter):
+    path = spec(tmp_path, *sources, adapter=adapter)
+    said = run("train", path, "--store", fetched, cwd=tmp_path)
+    artifact = trained(fetched)
+    curve = losses(artifact)
+    assert sum(curve[-3:]) < 0.8 * sum(curve[:3]), curve
+    assert "left" in said and "tok/s" in said  # progress with an estimate
+    weights = {p.name for p in (artifact / "weights").iterdir()}
+    assert ("model.safetensors" if "full" in adapter else "adapter_model.safetensors") in weights
+    assert {"tokenizer.json", "chat_template.jinja"} <= weights
+    assert not any(name.endswith((".bin", ".pt", ".pth")) for name in weights)
+    assert list((artifact / "tensorboard").glob("events*"))
+    summary = json.loads((artifact / "manifest.json").read_text())["summary"]
+    assert summary["steps"] == len(curve) and summary["validation_loss"] > 0
+    again = run("train", path, "--store", fetched, cwd=tmp_path)
+    assert "up to date" in again and "step 1/" not in again
+
+
+STRATEGIES = [("ddp", "lora"), ("zero2", "full"), ("zero3", "lora")]
+
+
+@pytest.mark.parametrize(("strategy", "kind"), STRATEGIES)
+def test_two_processes_learn_as_one_does(sources, fetched, tmp_path, strategy, kind):
+    short = "{max_steps: 4, learning_rate: 1.0e-3, batch_tokens: 240, warmup: 0%}"
+    single = spec(tmp_path, *sources, adapter=f"{{kind: {kind}}}", train=short)
+    run("train", single, "--store", fetched, cwd=tmp_path)
+    alone = losses(trained(fetched))
+    several = spec(tmp_path, *sources, adapter=f"{{kind: {kind}}}", train=short, hardware=f"{{strategy: {strategy}}}")
+    run("train", several, "--store", fetched, cwd=tmp_path)
+    together = losses(trained(fetched))
+    assert len(together) == len(alone) == 4
+    # The same rows in each step, summed in another order and in other parts.
+    assert together == pytest.approx(alone, rel=0.02)
+
+
+def test_killed_at_a_random_point_it_goes_on_and_ends_as_if_it_had_not_been(sources, fetched, tmp_path):
+    settings = "{epochs: 12, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}, seed: 5}"
+    run("train", spec(tmp_path, *sources, train=settings), "--store", fetched, cwd=tmp_path)
+    whole = losses(trained(fetched))
+    other = settings.replace("epochs: 12", "epochs: 12.0001")  # the same steps under another identity
+    path = spec(tmp_path, *sources, train=other)
+    process = caisson("train", path, "--store", fetched, cwd=tmp_path)
+    partial = fetched / "tiny" / "train"
+    deadline = time.monotonic() + 120
+    while not list(partial.glob(".partial-*/checkpoints/step-*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(random.uniform(0, 1.5))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    _end_orphans(fetched)
+    said = run("train", path, "--store", fetched, cwd=tmp_path)
+    assert "goes on from step-" in said or "up to date" in said or "sealed" in said
+    curve = losses(trained(fetched))
+    assert len(curve) >= len(whole)
+    assert curve[-1] == pytest.approx(whole[-1], rel=0.05)
+
+
+def _end_orphans(store):
+    """SIGKILL spares the child outside a container: end it too, as the container's end would."""
+    import psutil
+
+    for process in psutil.process_iter(["cmdline"]):
+        command = " ".join(process.info["cmdline"] or ())
+        if "entrypoint.run.train" in command and str(store) in command:
+            process.kill()
+            process.wait(10)
+
+
+def test_sigterm_seals_a_checkpoint_and_ends_with_75(sources, fetched, tmp_path):
+    path = spec(tmp_path, *sources, train="{epochs: 50, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 1000}, seed: 6}")
+    process = caisson("train", path, "--store", fetched, cwd=tmp_path)
+    assert process.stdout is not None
+    for printed in process.stdout:
+        if "step " in printed:
+            break
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 75, out + err
+    assert "its checkpoint is sealed" in err
+    (checkpoint,) = (fetched / "tiny" / "train").glob(".partial-*/checkpoints/step-*")
+    assert (checkpoint / "manifest.json").is_file()
+
+
+def test_qlora_and_zero3_are_refused_together(sources, fetched, tmp_path):
+    path = spec(tmp_path, *sources, adapter="{kind: qlora}", hardware="{strategy: zero3}")
+    said = run("train", path, "--store", fetched, cwd=tmp_path, code=2)
+    assert "zero3 cannot shard 4-bit weights" in said and "use strategy: ddp" in said

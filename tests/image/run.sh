@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The tests marked `image`, each inside the image whose stage it is about: read-only root, no network, uid 10001, as Compose runs it.
+#   run.sh [PYTEST ARGUMENTS...]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+SITE=build/pytest-$(sha256sum tests/image/requirements.txt | cut -c1-16)
+if [ ! -d "$SITE" ]; then
+    rm -rf build/pytest-*
+    .venv/bin/python -m pip install -qq --require-hashes --only-binary :all: --target "$SITE.draft" -r tests/image/requirements.txt
+    mv "$SITE.draft" "$SITE"
+fi
+image=${REGISTRY:-caisson}/train:${TAG:-dev}-${ACCELERATOR:-cpu}
+exec docker run --rm --init --user 10001:10001 --read-only --cap-drop ALL --security-opt no-new-privileges --network none \
+    --tmpfs /tmp:mode=1777,size=6g --shm-size 1g --volume "$PWD:/src:ro" --volume "$PWD/$SITE:/pytest:ro" --workdir /src \
+    --env PYTHONPATH=/src:/pytest --env CAISSON_TEST_GGUF=/src/models/smollm2-135m-instruct.gguf --env HF_HUB_OFFLINE=0 \
+    --entrypoint /opt/caisson/venv/bin/python "$image" -m pytest -p no:cacheprovider -m image "${@:-tests}"
