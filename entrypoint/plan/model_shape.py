@@ -48,7 +48,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape | None:
         hidden = int(config["hidden_size"])
         if any(key in config for key in ("num_experts", "num_local_experts", "n_routed_experts")):
             return None
-        return ModelShape(
+        shape = ModelShape(
             layers=int(config["num_hidden_layers"]),
             hidden=hidden,
             intermediate=int(config["intermediate_size"]),
@@ -58,8 +58,10 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape | None:
             vocabulary=int(config["vocab_size"]),
             tied=bool(config.get("tie_word_embeddings", False)),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
+    sizes = (shape.layers, shape.hidden, shape.intermediate, shape.heads, shape.kv_heads, shape.head_dim, shape.vocabulary)
+    return shape if min(sizes) > 0 else None
 
 
 def max_positions(config: Mapping[str, Any]) -> int | None:
