@@ -42,7 +42,13 @@ def card(gib: float, capability: str = "8.0") -> Accelerator:
 
 def spec(text: str = "") -> Spec:
     """A short spec with further sections; `text` may replace sections by naming them."""
-    sections = {"spec": "spec: 1", "name": "name: n", "model": f"model: {{source: {MODEL}}}", "data": "data: {train: [{source: /data/a.jsonl}]}", "method": "method: {kind: sft}"}
+    sections = {
+        "spec": "spec: 1",
+        "name": "name: n",
+        "model": f"model: {{source: {MODEL}}}",
+        "data": "data: {train: [{source: /data/a.jsonl}]}",
+        "method": "method: {kind: sft}",
+    }
     given = [line.partition(":")[0] for line in text.splitlines() if line and not line.startswith(" ")]
     return load("\n".join([*(line for name, line in sections.items() if name not in given), text]))
 

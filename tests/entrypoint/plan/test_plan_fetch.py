@@ -35,7 +35,9 @@ def test_share_of_validation_is_no_source() -> None:
 
 
 @pytest.mark.parametrize(
-    "files", [(("a.jsonl", 8, 5),), (("a.jsonl", 7, 6),), (("b.jsonl", 7, 5),), (("a.jsonl", 7, 5), ("b.jsonl", 1, 5))], ids=["size", "time", "name", "one more"]
+    "files",
+    [(("a.jsonl", 8, 5),), (("a.jsonl", 7, 6),), (("b.jsonl", 7, 5),), (("a.jsonl", 7, 5), ("b.jsonl", 1, 5))],
+    ids=["size", "time", "name", "one more"],
 )
 def test_a_changed_file_is_another_artifact(files: tuple[tuple[str, int, int], ...]) -> None:
     before = plan_fetch(spec(), facts(sources=FOUND)).steps

@@ -54,7 +54,9 @@ def test_each_field_of_a_job_counts(stage: str, field: str) -> None:
     assert identity(stage, changed) != identity(stage, JOBS[stage])
 
 
-@pytest.mark.parametrize("changed", [{"contents": {"model": "b"}}, {"contents": {"data": "a"}}, {"extra": {"x": 1}}, {"program": "2"}, {"image_lock": "m"}], ids=str)
+@pytest.mark.parametrize(
+    "changed", [{"contents": {"model": "b"}}, {"contents": {"data": "a"}}, {"extra": {"x": 1}}, {"program": "2"}, {"image_lock": "m"}], ids=str
+)
 def test_what_stands_outside_the_job_counts(changed: dict[str, Any]) -> None:
     assert identity("export", JOBS["export"], **changed) != identity("export", JOBS["export"])
 

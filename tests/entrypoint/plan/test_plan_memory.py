@@ -1,0 +1,106 @@
+"""Bytes by term: against counted weights, against measurements, and in the right direction."""
+
+from dataclasses import replace
+
+import pytest
+from known import LLAMA_8B
+
+from entrypoint.plan.memory import GIB, Load, serving_bytes_per_token, training_bytes
+from entrypoint.plan.model_shape import ModelShape, read_shape
+
+PLAIN = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=4096, gradient_checkpointing=False, on_gpu=True)
+
+
+def shape() -> ModelShape:
+    found = read_shape(LLAMA_8B)
+    assert found
+    return found
+
+
+def total(load: Load, leave_out: tuple[str, ...] = ()) -> float:
+    """GiB."""
+    return sum(size for name, size in training_bytes(shape(), load).items() if name not in leave_out) / GIB
+
+
+@pytest.mark.parametrize(
+    ("what", "measured", "logits_measured", "load"),
+    [
+        # One H100, Llama-3-8B shape, 4096 tokens, LoRA r16 on all linear layers; peak allocated, so without the CUDA context.
+        # A plain loss holds the logits of 4096 tokens: bf16 (2 bytes), the fp32 copy (4) and its gradient (4), 128256 wide. Ours are chunked: left out of both.
+        ("plain, no checkpointing, batch 1", 43.7, 4096 * 128256 * 10 / GIB, PLAIN),
+        # Fused or chunked heads: what is left of logits is small, ours stay in.
+        ("fused head, checkpointing, batch 4", 22.3, None, replace(PLAIN, micro_batch=4, gradient_checkpointing=True)),
+        ("TRL's defaults, checkpointing, batch 8", 34.0, None, replace(PLAIN, micro_batch=8, gradient_checkpointing=True)),
+    ],
+)
+def test_against_measurements(what: str, measured: float, logits_measured: float | None, load: Load) -> None:
+    if logits_measured is None:
+        assert total(load, ("context",)) == pytest.approx(measured, rel=0.2), what
+    else:
+        assert total(load, ("context", "logits")) == pytest.approx(measured - logits_measured, rel=0.2), what
+
+
+def test_terms_of_lora_to_the_byte() -> None:
+    terms = training_bytes(shape(), PLAIN)
+    assert shape().parameters == 8_030_261_248, "the published count"
+    trained = shape().lora(16)
+    assert trained == 41_943_040, "what peft reports for r16 on all linear layers"
+    assert terms["weights"] == 2 * 8_030_261_248
+    assert (terms["gradients"], terms["optimizer"], terms["adapter"]) == (4 * trained, 8 * trained, 4 * trained)
+    assert terms["logits"] == 1024 * 128256 * 10, "one chunk, not the whole row"
+
+
+def test_full_weights_take_sixteen_bytes_each() -> None:
+    terms = training_bytes(shape(), replace(PLAIN, adapter="full"))
+    assert terms["weights"] + terms["gradients"] + terms["optimizer"] == 16 * shape().parameters
+    assert "adapter" not in terms
+
+
+def test_four_bit_weights() -> None:
+    """8B in NF4 with embedding and head in bf16 is about 5.3 GiB."""
+    assert training_bytes(shape(), replace(PLAIN, adapter="qlora"))["weights"] / GIB == pytest.approx(5.3, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["length", "micro_batch", "rank"])
+@pytest.mark.parametrize("adapter", ["lora", "qlora"])
+@pytest.mark.parametrize("again", [False, True])
+def test_grows(name: str, adapter: str, again: bool) -> None:
+    load = replace(PLAIN, adapter=adapter, gradient_checkpointing=again)
+    sizes = [total(replace(load, **{name: getattr(load, name) * factor})) for factor in (1, 2, 4, 8)]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 4
+
+
+def test_batch_and_length_cost_the_same_activations() -> None:
+    one, two = (training_bytes(shape(), replace(PLAIN, micro_batch=b, length=n))["activations"] for b, n in ((4, 1024), (1, 4096)))
+    assert one == two
+
+
+def test_short_rows_hold_fewer_logits_than_a_chunk() -> None:
+    assert training_bytes(shape(), replace(PLAIN, length=16))["logits"] == 16 * 128256 * 10
+
+
+def test_order_of_need() -> None:
+    full, lora, qlora = (total(replace(PLAIN, adapter=kind)) for kind in ("full", "lora", "qlora"))
+    assert full > lora > qlora
+    assert total(replace(PLAIN, gradient_checkpointing=True)) < total(PLAIN)
+    assert total(replace(PLAIN, precision="fp32")) > total(PLAIN)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "zero1", "zero2", "zero3"])
+def test_what_is_sharded(strategy: str) -> None:
+    one = training_bytes(shape(), replace(PLAIN, adapter="full"))
+    eight = training_bytes(shape(), replace(PLAIN, adapter="full", strategy=strategy, ranks=8))
+    shares = {name: one[name] / eight[name] for name in ("weights", "gradients", "optimizer", "activations")}
+    stage = int(strategy[-1]) if strategy != "ddp" else 0
+    assert shares == {"weights": 8 if stage == 3 else 1, "gradients": 8 if stage >= 2 else 1, "optimizer": 8 if stage >= 1 else 1, "activations": 1}
+    assert ("gathered layer" in eight) is (stage == 3)
+
+
+def test_context_is_of_gpus() -> None:
+    assert "context" in training_bytes(shape(), PLAIN)
+    assert "context" not in training_bytes(shape(), replace(PLAIN, on_gpu=False))
+
+
+def test_cache_of_one_token() -> None:
+    assert serving_bytes_per_token(shape()) == 2 * 2 * 32 * 8 * 128

@@ -1,0 +1,63 @@
+"""config.json -> sizes; what is no plain gated decoder is not guessed at."""
+
+import json
+from typing import Any
+
+import pytest
+from known import LLAMA_8B, ROOT, TINY
+
+from entrypoint.plan.model_shape import max_positions, read_shape
+
+PUBLISHED = {
+    "hf://meta-llama/Llama-3.1-8B-Instruct": 8_030_261_248,
+    "hf://meta-llama/Llama-3.1-70B-Instruct": 70_553_706_496,
+    "hf://Qwen/Qwen2.5-7B-Instruct": 7_615_616_512,
+    "hf://Qwen/Qwen3-1.7B": 1_720_574_976,
+    "/models/smollm2-135m-instruct.gguf": 134_515_008,
+}
+"""Weights as the models' safetensors files add up to."""
+
+
+@pytest.mark.parametrize("source", PUBLISHED)
+def test_counts_of_published_models(source: str) -> None:
+    models = json.loads((ROOT / "tests" / "facts" / "h100x1.json").read_text(encoding="utf-8"))["models"]
+    shape = read_shape(models[source]["config"])
+    assert shape
+    # Biases and the norms of query and key are not counted: below a hundred-thousandth.
+    assert shape.parameters == pytest.approx(PUBLISHED[source], rel=1e-4)
+
+
+def test_tied_head_counts_once() -> None:
+    tied, own = read_shape(TINY), read_shape({**TINY, "tie_word_embeddings": False})
+    assert tied
+    assert own
+    assert own.parameters - tied.parameters == 64 * 1000
+
+
+def test_defaults_of_old_configs() -> None:
+    config = {k: v for k, v in TINY.items() if k not in ("num_key_value_heads", "tie_word_embeddings")}
+    shape = read_shape(config)
+    assert shape
+    assert (shape.kv_heads, shape.head_dim, shape.tied) == (4, 16, False)
+
+
+@pytest.mark.parametrize("key", ["num_experts", "num_local_experts", "n_routed_experts"])
+def test_experts_are_not_guessed(key: str) -> None:
+    assert read_shape({**TINY, key: 8}) is None
+
+
+@pytest.mark.parametrize("key", ["num_attention_heads", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size"])
+@pytest.mark.parametrize("value", [None, "many", []], ids=str)
+def test_unreadable_sizes(key: str, value: Any) -> None:
+    assert read_shape({**TINY, key: value}) is None
+    assert read_shape({k: v for k, v in TINY.items() if k != key}) is None
+
+
+@pytest.mark.parametrize("key", ["num_attention_heads", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size"])
+def test_a_size_of_zero_is_no_size(key: str) -> None:
+    assert read_shape({**TINY, key: 0}) is None
+
+
+@pytest.mark.parametrize(("value", "found"), [(512, 512), (0, None), (-1, None), ("512", None), (None, None)])
+def test_positions(value: Any, found: int | None) -> None:
+    assert max_positions({**LLAMA_8B, "max_position_embeddings": value}) == found
