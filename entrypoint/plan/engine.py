@@ -12,11 +12,11 @@ MAX_THREADS = 16
 """Beyond this OpenMP slows the small kernels of a training step down."""
 
 
-def launcher(ranks: int) -> tuple[str, ...]:
-    """Plain Python for one rank, torchrun on this machine for several."""
-    if ranks == 1:
+def launcher(load: Load) -> tuple[str, ...]:
+    """Plain Python for a single process, torchrun on this machine for every other strategy: DeepSpeed and DDP want its variables even for one rank."""
+    if load.strategy == "single":
         return ("python", "-m")
-    return ("python", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m")
+    return ("python", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={load.ranks}", "-m")
 
 
 def environment(facts: Facts, load: Load) -> dict[str, str]:
@@ -27,6 +27,8 @@ def environment(facts: Facts, load: Load) -> dict[str, str]:
         found["DS_ACCELERATOR"] = "cpu"
     if load.on_gpu:
         found["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    if load.strategy == "single" and len(facts.accelerators) > 1:
+        found["CUDA_VISIBLE_DEVICES"] = "0"  # transformers would spread a single process over every GPU that it sees
     return found
 
 

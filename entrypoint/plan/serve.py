@@ -32,7 +32,18 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     shape = read_shape(known.config) if known else None
     positions = max_positions(known.config) if known else None
     length = _length(spec, positions, decisions)
-    arguments = ["--served-model-name", spec.name, "--host", "0.0.0.0", "--port", str(PORT), "--dtype", "bfloat16", "--max-model-len", str(length)]
+    arguments = [
+        "--served-model-name",
+        spec.name,
+        "--host",
+        "0.0.0.0",
+        "--port",
+        str(PORT),
+        "--dtype",
+        _dtype(facts, decisions),
+        "--max-model-len",
+        str(length),
+    ]
     arguments += ["--shutdown-timeout", str(DRAIN_SECONDS), "--disable-fastapi-docs", "--generation-config", "auto"]
     arguments += ["--seed", str(spec.train.seed)]
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -57,6 +68,16 @@ def _length(spec: Spec, positions: int | None, decisions: list[Decision]) -> int
     value = wanted or positions or FALLBACK_LENGTH
     why = "set in the spec" if wanted else ("the model's positions" if positions else "assumed until the model's config is fetched")
     decisions.append(Decision(field="serve.max_length", value=str(value), why=why))
+    return value
+
+
+def _dtype(facts: Facts, decisions: list[Decision]) -> str:
+    """vLLM refuses bfloat16 on a card without it instead of falling back."""
+    if facts.accelerators and not facts.accelerators[0].has_bf16:
+        value, why = "float16", f"{facts.accelerators[0].name} has no bf16"
+    else:
+        value, why = "bfloat16", "as exported"
+    decisions.append(Decision(field="serve precision", value=value, why=why))
     return value
 
 

@@ -106,7 +106,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     wanted = {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware", "track")}
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ("model", "prepared"), wanted,
-        launcher=engine.launcher(fit.load.ranks), environment=engine.environment(facts, fit.load),
+        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load),
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
 

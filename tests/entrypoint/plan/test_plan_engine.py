@@ -12,9 +12,27 @@ from entrypoint.plan.memory import Load
 LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=128, gradient_checkpointing=False, on_gpu=True)
 
 
-def test_launcher() -> None:
-    assert launcher(1) == ("python", "-m")
-    assert launcher(8) == ("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=8", "-m")
+def test_single_is_plain_python() -> None:
+    assert launcher(LOAD) == ("python", "-m")
+
+
+@pytest.mark.parametrize(("strategy", "ranks"), [("ddp", 8), ("zero3", 2), ("zero2", 1), ("ddp", 1)])
+def test_others_go_through_torchrun(strategy: str, ranks: int) -> None:
+    """Even one rank: DeepSpeed and DDP look for its variables."""
+    assert launcher(replace(LOAD, strategy=strategy, ranks=ranks)) == (
+        "python",
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={ranks}",
+        "-m",
+    )
+
+
+@pytest.mark.parametrize(("gpus", "strategy", "told"), [(8, "single", True), (1, "single", False), (8, "ddp", False)])
+def test_a_single_process_sees_one_gpu(gpus: int, strategy: str, told: bool) -> None:
+    found = environment(facts(*(H100,) * gpus), replace(LOAD, strategy=strategy))
+    assert found.get("CUDA_VISIBLE_DEVICES") == ("0" if told else None)
 
 
 @pytest.mark.parametrize(("cores", "ranks", "threads"), [(8, 1, "8"), (2, 2, "1"), (1, 2, "1"), (96, 1, "16"), (96, 8, "12"), (7, 2, "3")])

@@ -125,6 +125,15 @@ def test_memory_share(text: str, share: str) -> None:
     assert flags(plan_of(facts(H100), text))["--gpu-memory-utilization"] == share
 
 
+@pytest.mark.parametrize(
+    ("machine", "dtype"), [(facts(), "bfloat16"), (facts(H100), "bfloat16"), (facts(T4), "float16"), (facts(card(16, "7.0")), "float16")], ids=str
+)
+def test_dtype(machine: Facts, dtype: str) -> None:
+    """vLLM ends at once where a card has no bf16."""
+    plan = plan_of(machine)
+    assert flags(plan)["--dtype"] == why(plan, "serve precision")[0] == dtype
+
+
 def test_seed_is_the_run_s() -> None:
     assert flags(plan_of(facts(), "train: {seed: 3}"))["--seed"] == "3"
 
