@@ -21,7 +21,22 @@ HEAVY = {
     "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "uvloop", "numpy", "pyarrow",
     "safetensors", "tokenizers", "gguf", "jinja2", "huggingface_hub", "modelscope", "modelscope_hub", "requests",
 }  # fmt: skip
-WORLD = {"os", "subprocess", "socket", "time", "random", "urllib", "http", "datetime", "shutil", "tempfile", "threading", "multiprocessing", "signal", "secrets"}
+WORLD = {
+    "os",
+    "subprocess",
+    "socket",
+    "time",
+    "random",
+    "urllib",
+    "http",
+    "datetime",
+    "shutil",
+    "tempfile",
+    "threading",
+    "multiprocessing",
+    "signal",
+    "secrets",
+}
 """Environment, network, clock, chance and processes."""
 
 ENVIRONMENT = {
