@@ -1,0 +1,139 @@
+"""What is sealed, what is not, and who writes right now."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kept_store import ROOT, put, step
+
+from entrypoint.run.store import Store
+from schemas.errors import MachineError
+
+HOLD = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from kept_store import step
+from entrypoint.run.store import Store
+with Store(Path({root!r})).lock(step()):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_places(store: Store, tmp_path: Path) -> None:
+    assert store.final(step()) == tmp_path / "n/exports" / ("a" * 16)
+    assert store.partial(step()) == tmp_path / "n/exports" / (".partial-" + "a" * 16)
+    assert store.logs("n") == tmp_path / "n/logs"
+
+
+def test_find(store: Store) -> None:
+    assert store.find(step()) is None
+    put(store, step(), {"a": b"1"})
+    found = store.find(step())
+    assert found
+    assert found.folder == "n/exports/" + "a" * 16
+    assert store.find(step(identity="")) is None
+    assert store.find(step(identity="c" * 64)) is None
+
+
+def test_folder_s_name_is_not_trusted(store: Store) -> None:
+    """Same first 16 digits, another identity."""
+    put(store, step(), {"a": b"1"})
+    assert store.find(step(identity="a" * 16 + "0" * 48)) is None
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [lambda f: (f / "a").unlink(), lambda f: (f / "a").write_bytes(b"12"), lambda f: (f / "manifest.json").write_text("{")],
+    ids=["missing", "longer", "manifest"],
+)
+def test_damaged_is_not_found(store: Store, harm) -> None:
+    harm(put(store, step(), {"a": b"1"}))
+    assert store.find(step()) is None
+    assert list(store.sealed("n/exports")) == []
+    assert store.find_request(step()) is None
+
+
+def test_unfinished_is_not_found(store: Store) -> None:
+    store.partial(step()).mkdir(parents=True)
+    assert store.find(step()) is None
+    assert list(store.sealed("n/exports")) == []
+
+
+def test_newest_of_a_request(store: Store) -> None:
+    put(store, step(identity="1" * 64), {"a": b"1"}, "2026-01-02T00:00:00+00:00")
+    put(store, step(identity="2" * 64), {"a": b"2"}, "2026-01-03T00:00:00+00:00")
+    put(store, step(identity="3" * 64), {"a": b"3"}, "2026-01-01T00:00:00+00:00")
+    put(store, step(identity="4" * 64, request="z" * 64), {"a": b"4"}, "2026-01-09T00:00:00+00:00")
+    found = store.find_request(step(identity="5" * 64))
+    assert found
+    assert found.manifest.identity == "2" * 64
+    (store.final(step(identity="2" * 64)) / "a").unlink()
+    found = store.find_request(step(identity="5" * 64))
+    assert found
+    assert found.manifest.identity == "1" * 64, "falls back to the newest that is whole"
+    assert store.find_request(step(request="")) is None
+
+
+def test_sealed_of_no_folder(store: Store) -> None:
+    assert list(store.sealed("nothing")) == []
+
+
+def test_verify_reads_every_byte(store: Store) -> None:
+    folder = put(store, step(), {"a": b"one", "b/c": b"two"})
+    store.verify("n/exports/" + "a" * 16, "model")
+    (folder / "b/c").write_bytes(b"twO")
+    with pytest.raises(MachineError) as caught:
+        store.verify("n/exports/" + "a" * 16, "model")
+    assert str(caught.value) == (
+        f"the model artifact n/exports/{'a' * 16} is damaged: b/c was altered after it was sealed\n    remove {folder} and run the stage that made it again"
+    )
+    assert caught.value.exit_code == 3
+
+
+def test_verify_without_a_manifest(store: Store) -> None:
+    folder = put(store, step(), {"a": b"one"})
+    (folder / "manifest.json").unlink()
+    with pytest.raises(MachineError, match="its manifest is gone"):
+        store.verify("n/exports/" + "a" * 16, "model")
+
+
+def test_lock_is_free_again_after_use(store: Store) -> None:
+    for _ in range(2):
+        with store.lock(step()) as descriptor:
+            assert os.fstat(descriptor)
+
+
+def test_lock_of_another_artifact(store: Store) -> None:
+    with store.lock(step()), store.lock(step(identity="c" * 64)):
+        pass
+
+
+def test_lock_is_given_back_after_an_error(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.lock(step()):
+        raise ZeroDivisionError
+    with store.lock(step()):
+        pass
+
+
+def test_lock_held_by_another_process(store: Store, tmp_path: Path) -> None:
+    code = HOLD.format(tests=str(Path(__file__).parent), root=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(MachineError) as caught, store.lock(step()):
+            pass
+        assert str(caught.value) == f"another export is writing n/exports/{'a' * 16} right now\n    wait for it, or stop it; the same command then goes on"
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with store.lock(step()):
+            pass
