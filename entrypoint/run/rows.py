@@ -8,6 +8,8 @@ from typing import Any
 
 ROLES = ("system", "user", "assistant")
 SUFFIXES = (".jsonl", ".json")
+HALF = "half of a surrogate pair"
+"""JSON can write one (`\\ud83d` alone); no tokenizer takes it and no file can hold it."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,10 @@ def read_rows(folder: Path, source: str) -> Iterator[Row | Rejected]:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     for path in files:
         shown = source if len(files) == 1 else f"{source.rstrip('/')}/{path.relative_to(folder).as_posix()}"
-        if path.suffix not in SUFFIXES:
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES:
             yield Rejected(shown, f"not a {' or '.join(SUFFIXES)} file")
-        elif path.suffix == ".json":
+        elif suffix == ".json":
             yield from _read_array(path, shown)
         else:
             yield from _read_lines(path, shown)
@@ -61,7 +64,7 @@ def _read_lines(path: Path, shown: str) -> Iterator[Row | Rejected]:
             except UnicodeDecodeError as error:
                 yield Rejected(where, "not UTF-8", f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}")
                 continue
-            yield from _parse(text, where)
+            yield from _parse(text.rstrip("\r\n"), where)
     if empty:
         yield Rejected(shown, "the file holds no rows")
 
@@ -69,12 +72,16 @@ def _read_lines(path: Path, shown: str) -> Iterator[Row | Rejected]:
 def _parse(text: str, where: str) -> Iterator[Row | Rejected]:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        yield Rejected(where, "not JSON", f"{error.msg} at column {error.colno}")
-    except RecursionError:
-        yield Rejected(where, "not JSON", "nested too deeply")
+    except (ValueError, RecursionError) as error:
+        yield _not_json(error, where)
     else:
         yield check(value, where)
+
+
+def _not_json(error: ValueError | RecursionError, where: str) -> Rejected:
+    if isinstance(error, json.JSONDecodeError):
+        return Rejected(where, "not JSON", f"{error.msg} at column {error.colno}")
+    return Rejected(where, "not JSON", "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits")
 
 
 def _read_array(path: Path, shown: str) -> Iterator[Row | Rejected]:
@@ -83,8 +90,8 @@ def _read_array(path: Path, shown: str) -> Iterator[Row | Rejected]:
     except UnicodeDecodeError as error:
         yield Rejected(shown, "not UTF-8", f"byte {error.start + 1}")
         return
-    except json.JSONDecodeError as error:
-        yield Rejected(f"{shown}:{error.lineno}", "not JSON", f"{error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:
+        yield _not_json(error, f"{shown}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else shown)
         return
     if not isinstance(values, list):
         yield Rejected(shown, "a .json file must hold a list of rows", "one row a line belongs into a .jsonl file")
@@ -99,6 +106,8 @@ def check(value: Any, where: str) -> Row | Rejected:
     """A row in the form {"messages": [{"role": ..., "content": ...}, ...]}, or why it is not."""
     if not isinstance(value, dict):
         return Rejected(where, "a row must be an object")
+    if not all(map(_is_text, value)):
+        return Rejected(where, HALF, "in a key")
     messages = value.get("messages")
     if not isinstance(messages, list):
         return Rejected(where, "no `messages` list", f"keys here: {', '.join(map(str, list(value)[:6])) or 'none'}")
@@ -128,9 +137,19 @@ def _fault(message: Any, at: int) -> tuple[str, str] | None:
         return "a system message after the first place", place
     if not isinstance(content, str):
         return "content must be text", f"{place} has {type(content).__name__}"
+    if not all(map(_is_text, (content, *message))):
+        return HALF, place
     if role == "assistant" and not content.strip():
         return "an empty assistant turn", place
     extra = [k for k in message if k not in ("role", "content", "name")]
     if extra:
         return "a message with unknown keys", f"{place} has {', '.join(map(str, extra[:4]))}"
     return None
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
