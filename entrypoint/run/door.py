@@ -31,6 +31,10 @@ def read_keys(file: Path) -> list[bytes]:
         raise MachineError(f"no API key: {file} is not there", "`make key` writes secrets/api_key; Compose mounts it as a secret") from None
     except PermissionError:
         raise MachineError(f"the API key {file} cannot be read by uid 10001", "chown root:10001 secrets/api_key && chmod 0440 secrets/api_key") from None
+    except IsADirectoryError:
+        raise MachineError(f"the API key {file} is a folder", "Docker makes one where the file is missing: remove secrets/api_key, then `make key`") from None
+    except UnicodeDecodeError:
+        raise MachineError(f"the API key file {file} is not text", "put one key on a line, or let `make key` write it") from None
     if not lines:
         raise MachineError(f"the API key file {file} is empty", "put one key on a line")
     return [hashlib.sha256(line.encode()).digest() for line in lines]

@@ -3,8 +3,8 @@
 Standard library only: it runs every few seconds.
 """
 
+import http.client
 import sys
-import urllib.error
 import urllib.request
 
 TIMEOUT_SECONDS = 4
@@ -15,7 +15,7 @@ def main(port: int) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=TIMEOUT_SECONDS) as answer:
             return 0 if answer.status == 200 else 1
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:
         print(f"not ready: {error}")
         return 1
 
