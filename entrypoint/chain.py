@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train
+from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
 from entrypoint.plan.fetch import row_sources
 from entrypoint.probe import probe, read_model
 from entrypoint.run.store import Store
@@ -36,8 +36,7 @@ class Chain:
             raise self.errors[stage]
         plan = self.plans[stage]
         if any(not step.identity for step in plan.steps):
-            before = STAGES[STAGES.index(stage) - 1]
-            missing = next((s for s in STAGES if s in self.plans and not self._made(s)), before)
+            missing = next(s for s in STAGES if not self._made(s))
             raise UsageError(
                 f"{stage}: {missing} has not finished for this spec",
                 f"run `docker compose run --rm {stage}`, which runs what comes before it, or `caisson {missing}`",
@@ -103,7 +102,8 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             raise
         except CaissonError as error:
             errors[stage] = error
-            # What comes after may still be there from another machine.
+            if stage == "train":  # as in a container without a GPU, where export runs
+                inputs = replace(inputs, trained=store.find_request(*trained_elsewhere(spec, inputs)))
             continue
         plans[stage] = plan
         if stage == "fetch":
@@ -125,7 +125,7 @@ def _find(step: Step, store: Store, facts: Facts) -> Sealed | None:
     (fetch), the newest that answers the same request."""
     sealed = store.find(step)
     if sealed is None and (step.stage == "train" or (step.job.stage == "fetch" and _out_of_sight(step.job.sources, facts))):
-        return store.find_request(step)
+        return store.find_request(step.folder, step.request)
     return sealed
 
 

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from entrypoint.plan import engine
 from entrypoint.plan.device import check_device, decide_precision
+from entrypoint.plan.identity import request_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, Load, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
@@ -34,6 +36,7 @@ CPU_RANKS = 2
 """Processes of a multi-process strategy on a CPU: enough to exercise it; a CPU gains nothing from more."""
 
 CHECKPOINTS_PER_RUN = 20
+ROLES = ("model", "prepared")
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,21 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         track=spec.track,
     )
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
-    wanted = {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware", "track")}
     step = make_step(
-        job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ("model", "prepared"), wanted,
+        job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
         launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load),
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
+
+
+def trained_elsewhere(spec: Spec, inputs: Inputs) -> tuple[str, str]:
+    """Folder and request under which another machine has sealed what this one cannot train."""
+    _, contents = inputs.of(*ROLES)
+    return f"{spec.name}/train", request_of("train", _wanted(spec), contents) if len(contents) == len(ROLES) else ""
+
+
+def _wanted(spec: Spec) -> dict[str, Any]:
+    return {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware", "track")}
 
 
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:

@@ -40,9 +40,9 @@ class Store:
             return None
         return Sealed(f"{step.folder}/{step.id}", manifest)
 
-    def find_request(self, step: Step) -> Sealed | None:
-        """The newest sealed artifact that answers the same request, whatever machine made it."""
-        answers = [s for s in self.sealed(step.folder) if step.request and s.manifest.request == step.request]
+    def find_request(self, folder: str, request: str) -> Sealed | None:
+        """The newest sealed artifact of a folder that answers a request, whatever machine made it."""
+        answers = [s for s in self.sealed(folder) if request and s.manifest.request == request]
         return max(answers, key=lambda s: s.manifest.finished_at, default=None)
 
     def sealed(self, folder: str) -> Iterator[Sealed]:

@@ -60,7 +60,7 @@ def test_damaged_is_not_found(store: Store, harm) -> None:
     harm(put(store, step(), {"a": b"1"}))
     assert store.find(step()) is None
     assert list(store.sealed("n/exports")) == []
-    assert store.find_request(step()) is None
+    assert store.find_request("n/exports", "b" * 64) is None
 
 
 def test_unfinished_is_not_found(store: Store) -> None:
@@ -74,14 +74,14 @@ def test_newest_of_a_request(store: Store) -> None:
     put(store, step(identity="2" * 64), {"a": b"2"}, "2026-01-03T00:00:00+00:00")
     put(store, step(identity="3" * 64), {"a": b"3"}, "2026-01-01T00:00:00+00:00")
     put(store, step(identity="4" * 64, request="z" * 64), {"a": b"4"}, "2026-01-09T00:00:00+00:00")
-    found = store.find_request(step(identity="5" * 64))
+    found = store.find_request("n/exports", "b" * 64)
     assert found
     assert found.manifest.identity == "2" * 64
     (store.final(step(identity="2" * 64)) / "a").unlink()
-    found = store.find_request(step(identity="5" * 64))
+    found = store.find_request("n/exports", "b" * 64)
     assert found
     assert found.manifest.identity == "1" * 64, "falls back to the newest that is whole"
-    assert store.find_request(step(request="")) is None
+    assert store.find_request("n/exports", "") is None
 
 
 def test_sealed_of_no_folder(store: Store) -> None:
