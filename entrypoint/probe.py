@@ -94,15 +94,15 @@ def nearest_folder(path: Path) -> Path:
 def look(source: str) -> SourceFacts:
     """A local file, folder or glob as it lies on the disk."""
     path = Path(source)
-    if any(c in source for c in GLOB_CHARACTERS):
-        parent = Path(path.anchor) if path.is_absolute() else Path()
-        files = sorted(p for p in parent.glob(str(path.relative_to(path.anchor))) if p.is_file())
-        return SourceFacts(kind="folder" if files else "missing", files=tuple(_stat(p, str(p)) for p in files))
     if path.is_file():
         return SourceFacts(kind="file", files=(_stat(path, path.name),))
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return SourceFacts(kind="folder", files=tuple(_stat(p, p.relative_to(path).as_posix()) for p in files))
+    if any(c in source for c in GLOB_CHARACTERS):
+        parent = Path(path.anchor) if path.is_absolute() else Path()
+        files = sorted(p for p in parent.glob(str(path.relative_to(path.anchor))) if p.is_file())
+        return SourceFacts(kind="folder" if files else "missing", files=tuple(_stat(p, str(p)) for p in files))
     return SourceFacts(kind="missing")
 
 
@@ -115,7 +115,7 @@ def read_model(folder: Path) -> ModelFacts | None:
     """config.json of a model folder; None where there is none that can be read (fetch says why)."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(config, dict):
         return None
@@ -142,9 +142,12 @@ def engine() -> Engine:
         runtimes = json.loads(_ask("docker", "info", "--format", "{{json .Runtimes}}"))
         return Engine(version, _ask("docker", "compose", "version", "--short"), tuple(sorted(runtimes)))
     except subprocess.CalledProcessError as error:
-        return Engine(error=(error.stderr or "").strip().splitlines()[-1] if error.stderr else f"docker ended with {error.returncode}")
+        said = (error.stderr or "").strip().splitlines()
+        return Engine(error=said[-1] if said else f"docker ended with {error.returncode}")
     except subprocess.TimeoutExpired:
         return Engine(error="docker did not answer within 10 s")
+    except ValueError:
+        return Engine(error="docker answers in another form than is known")
 
 
 def _ask(*argv: str) -> str:

@@ -11,7 +11,7 @@ from schemas.plan import Step
 
 @dataclass(frozen=True)
 class State:
-    """One line of the status: `sealed`, `stale`, `started`, `absent` or `cannot`."""
+    """One line of the status: `sealed`, `stale`, `started`, `damaged`, `absent` or `cannot`."""
 
     stage: str
     state: str
@@ -33,8 +33,9 @@ def states(chain: Chain, store: Store) -> list[State]:
 def _state(step: Step, store: Store) -> State:
     if sealed := store.find(step):
         return State(step.stage, "sealed", sealed.folder, _finished(sealed))
-    if step.identity and (store.final(step)).is_dir() and read_manifest(store.final(step)) is not None:
-        return State(step.stage, "damaged", f"{step.folder}/{step.id}", "files do not match the manifest; the stage makes it again")
+    if step.identity and store.final(step).is_dir():
+        what = "files do not match the manifest" if read_manifest(store.final(step)) else "its manifest is gone or cannot be read"
+        return State(step.stage, "damaged", f"{step.folder}/{step.id}", f"{what}; the stage makes it again")
     if step.identity and store.partial(step).is_dir():
         return State(step.stage, "started", f"{step.folder}/.partial-{step.id}", "not finished; the same command goes on")
     older = [s for s in store.sealed(step.folder) if _is_older(s, step)]
