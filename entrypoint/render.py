@@ -14,8 +14,9 @@ LINE = "no impact above this line"
 
 
 def console() -> Console:
-    """Standard output; as wide as the terminal, 80 columns where there is none."""
-    return Console(highlight=False, width=None if shutil.get_terminal_size((0, 0)).columns else 80)
+    """Standard output; as wide as the terminal, 80 columns where there is none. Brackets are text: sources and paths hold them."""
+    width = None if shutil.get_terminal_size((0, 0)).columns else 80
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def show_plan(plan: Plan, facts: Facts) -> None:
