@@ -1,0 +1,108 @@
+"""Each finding with its fix, where it makes sense."""
+
+from pathlib import Path
+
+import pytest
+
+from entrypoint.doctor import Finding, examine
+from schemas.facts import Accelerator, Facts
+
+GOOD = Facts(device="cpu", cpu_cores=2, ram_gib=16.0, disk_free_gib=100.0, shm_gib=2.0, program="0.1.0")
+L4 = Accelerator(name="NVIDIA L4", memory_gib=22.5, compute_capability="8.9")
+ANSWERS = """case "$1" in version) echo {version};; info) echo '{{"{runtime}": {{}}, "runc": {{}}}}';; compose) echo {compose};; esac"""
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A `docker` that answers with these versions."""
+    monkeypatch.delenv("CAISSON_IMAGE", raising=False)
+    (tmp_path / "bin").mkdir()
+
+    def answers(version: str = "26.1.5", compose: str = "2.26.1-4", runtime: str = "nvidia") -> None:
+        (tmp_path / "bin" / "docker").write_text("#!/bin/sh\n" + ANSWERS.format(version=version, compose=compose, runtime=runtime))
+        (tmp_path / "bin" / "docker").chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    answers()
+    return answers
+
+
+def by_check(store: Path, facts: Facts = GOOD) -> dict[str, Finding]:
+    found = examine(facts, store)
+    assert all(f.fix for f in found if f.state != "ok"), "each finding has its fix"
+    assert all(not f.fix for f in found if f.state == "ok")
+    return {f.check: f for f in found}
+
+
+def test_all_is_well_on_a_host(docker, tmp_path: Path) -> None:
+    found = by_check(tmp_path)
+    assert list(found) == ["engine", "compose", "GPU", "disk", "memory", "store"]
+    assert {f.state for f in found.values()} == {"ok"}
+
+
+def test_in_a_container_no_engine_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CAISSON_IMAGE", "train")
+    assert list(by_check(tmp_path)) == ["GPU", "disk", "memory", "store", "shared memory"]
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [("26.0.0", "ok"), ("26.1.5+dfsg1", "ok"), ("27.3.1", "ok"), ("100.0", "ok"), ("25.0.6", "fail"), ("9.9.9", "fail"), ("20.10.24", "fail"), ("dev", "fail")],
+)
+def test_engine_version(docker, tmp_path: Path, version: str, state: str) -> None:
+    docker(version=version)
+    found = by_check(tmp_path)["engine"]
+    assert found.state == state
+    assert version in found.found
+    assert state == "ok" or "26.0 needed" in found.found
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [("2.26.0", "ok"), ("v2.29.7", "ok"), ("2.26.1-4", "ok"), ("5.0.1", "ok"), ("2.25.9", "fail"), ("2.9.0", "fail"), ("1.29.2", "fail")]
+)
+def test_compose_version(docker, tmp_path: Path, version: str, state: str) -> None:
+    docker(compose=version)
+    assert by_check(tmp_path)["compose"].state == state
+
+
+def test_no_engine(docker, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "docker").write_text("#!/bin/sh\necho 'Cannot connect' >&2; exit 1")
+    found = by_check(tmp_path)
+    assert (found["engine"].state, found["engine"].found) == ("fail", "Cannot connect")
+    assert "compose" not in found
+
+
+def test_gpu_on_a_host_without_the_container_toolkit(docker, tmp_path: Path) -> None:
+    docker(runtime="other")
+    found = by_check(tmp_path, GOOD.model_copy(update={"device": "cuda", "accelerators": (L4,)}))
+    assert found["container GPU"].state == "fail"
+    assert found["container GPU"].found == "runtimes: other, runc"
+    docker()
+    assert "container GPU" not in by_check(tmp_path, GOOD.model_copy(update={"device": "cuda", "accelerators": (L4,)}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "state", "said"),
+    [
+        ({"device": "cuda"}, "GPU", "fail", "none seen by NVML"),
+        ({"device": "cuda", "accelerators": (L4, L4)}, "GPU", "ok", "2 x NVIDIA L4, 22 GiB, compute capability 8.9"),
+        ({}, "GPU", "ok", "none; the CPU images are used"),
+        ({"disk_free_gib": 14.9}, "disk", "warn", "14.9 GiB free, 15 GiB advised"),
+        ({"disk_free_gib": 15.0}, "disk", "ok", "15 GiB free"),
+        ({"device": "cuda", "accelerators": (L4,), "disk_free_gib": 59.0}, "disk", "warn", "59.0 GiB free, 60 GiB advised"),
+        ({"ram_gib": 7.9}, "memory", "warn", "7.9 GiB, 8 GiB advised"),
+        ({"ram_gib": 8.0}, "memory", "ok", "8.0 GiB"),
+        ({"shm_gib": 0.0625}, "shared memory", "warn", "64 MiB at /dev/shm"),
+        ({"shm_gib": 1.0}, "shared memory", "ok", "1.0 GiB"),
+    ],
+)
+def test_borders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, object], check: str, state: str, said: str) -> None:
+    monkeypatch.setenv("CAISSON_IMAGE", "train")
+    found = by_check(tmp_path, GOOD.model_copy(update=changes))[check]
+    assert (found.state, found.found) == (state, said)
+
+
+def test_store_that_cannot_be_written(docker) -> None:
+    found = by_check(Path("/proc/1/store"))["store"]
+    assert (found.state, found.found) == ("fail", "/proc/1/store is not writable")
+    assert "10001" in found.fix
