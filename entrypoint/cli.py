@@ -162,8 +162,10 @@ def _read_facts(path: Path) -> Facts:
         raise UsageError(f"{path} is not there", "record this machine's facts, or take one of tests/facts/") from None
     except ValueError as error:
         detail: Any = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
-        where = ".".join(map(str, detail["loc"]))
-        raise UsageError(f"{path}: {where}: not a facts file: {detail['msg']}", "its form is in schemas/facts.py") from None
+        where = ": ".join(filter(None, (str(path), ".".join(map(str, detail["loc"])))))
+        raise UsageError(f"{where}: not a facts file: {detail['msg']}", "its form is in schemas/facts.py") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
 
 
 def main() -> None:
