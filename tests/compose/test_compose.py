@@ -1,0 +1,252 @@
+"""What Compose is told: every stage a service, every service hardened, one port, one door."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from entrypoint.chain import STAGES
+from entrypoint.cli import cli
+from entrypoint.run.door import OPEN
+from schemas.job import ServeJob
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCELERATORS = ("cpu", "cuda")
+FILES = [ROOT / "compose.yaml", *sorted((ROOT / "compose").glob("*.yaml"))]
+TOOLS = {"plan", "status", "doctor", "ask"}
+ON_GPU = {"train", "serve", "plan", "status", "doctor"}
+"""Services that compute on a GPU or have to see it."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A Compose file with its anchors merged."""
+    return dict(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
+
+
+STAGES_FILE = read(ROOT / "compose" / "stages.yaml")
+SERVICES: dict[str, dict[str, Any]] = STAGES_FILE["services"]
+
+
+def accelerator(name: str) -> dict[str, dict[str, Any]]:
+    return dict(read(ROOT / "compose" / f"accelerator.{name}.yaml")["services"])
+
+
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def test_root_includes_the_stages_and_one_accelerator() -> None:
+    root = read(ROOT / "compose.yaml")
+    assert root["include"] == [{"path": ["compose/stages.yaml", "compose/accelerator.${ACCELERATOR:-cpu}.yaml"], "project_directory": "."}]
+
+
+def test_every_stage_is_a_service() -> None:
+    assert set(SERVICES) == set(STAGES) | TOOLS
+    assert all(not SERVICES[stage].get("profiles") for stage in STAGES)
+    assert all(SERVICES[tool]["profiles"] == ["tools"] for tool in TOOLS), "tools start only when named"
+
+
+@each_service
+def test_every_service_is_a_command(name: str) -> None:
+    service = SERVICES[name]
+    if "entrypoint" in service:
+        assert service["entrypoint"][:2] == ["/usr/local/bin/caisson", name]
+    else:
+        assert service["command"] == [name]
+    assert name in cli.commands
+
+
+@each_service
+def test_hardened(name: str) -> None:
+    service = SERVICES[name]
+    assert service["user"] == "10001:10001"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["init"] is True
+    assert [t.split(":")[0] for t in service["tmpfs"]] == ["/tmp"]
+    assert "size=" in service["tmpfs"][0]
+    assert service["pids_limit"] >= 1024
+    assert service["logging"]["driver"] == "json-file"
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert service["restart"] == "no"
+    assert service["shm_size"]
+    assert not set(service) & {"privileged", "cap_add", "devices", "pid", "ipc", "userns_mode", "extends", "build"}
+
+
+@each_service
+def test_network(name: str) -> None:
+    service = SERVICES[name]
+    if name == "serve":
+        assert service["networks"] == ["door"]
+    elif name == "fetch":
+        assert not set(service) & {"network_mode", "networks"}
+    else:
+        assert service["network_mode"] == "none"
+        assert "networks" not in service
+
+
+@each_service
+def test_only_serve_publishes_and_on_loopback(name: str) -> None:
+    ports = SERVICES[name].get("ports", [])
+    assert ports == (["${BIND:-127.0.0.1}:${PORT:-8000}:8000"] if name == "serve" else [])
+
+
+def test_the_door_leads_nowhere_but_in() -> None:
+    """`internal: true` would drop the published port; without masquerading nothing gets out."""
+    door = STAGES_FILE["networks"]["door"]
+    assert door["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert "internal" not in door
+
+
+@each_service
+def test_only_the_store_is_written(name: str) -> None:
+    mounts = {m["target"]: m for m in SERVICES[name]["volumes"]}
+    assert set(mounts) == {"/spec.yaml", "/models", "/data", "/store"}
+    assert [t for t, m in mounts.items() if not m.get("read_only")] == ["/store"]
+    assert mounts["/store"]["type"] == "volume"
+    assert mounts["/spec.yaml"]["bind"] == {"create_host_path": False}, "a spec that is missing must not become a folder"
+    assert "docker.sock" not in str(mounts)
+
+
+def test_each_stage_waits_for_the_one_before_it() -> None:
+    for before, stage in pairwise(STAGES):
+        assert SERVICES[stage]["depends_on"] == {before: {"condition": "service_completed_successfully"}}
+    assert "depends_on" not in SERVICES["fetch"]
+    assert all("depends_on" not in SERVICES[tool] for tool in TOOLS), "looking runs nothing"
+
+
+def test_stages_with_work_to_keep_get_time_to_stop() -> None:
+    drain = int(re.search(r"DRAIN_SECONDS = (\d+)", (ROOT / "entrypoint" / "plan" / "serve.py").read_text())[1])  # type: ignore[index]
+    grace = int(SERVICES["serve"]["stop_grace_period"].removesuffix("s"))
+    assert grace > drain
+    assert SERVICES["train"]["stop_grace_period"] == "5m"
+
+
+def test_healthcheck() -> None:
+    check = SERVICES["serve"]["healthcheck"]
+    assert check["test"] == ["CMD", "/opt/caisson/venv/bin/python", "-m", "entrypoint.run.ready"]
+    assert ("GET", "/health") in OPEN, "it has no key"
+    assert [name for name in SERVICES if "healthcheck" in SERVICES[name]] == ["serve"]
+
+
+def test_secrets_are_files_and_reach_who_needs_them() -> None:
+    assert {name: SERVICES[name].get("secrets", []) for name in SERVICES if "secrets" in SERVICES[name]} == {
+        "fetch": ["hf_token", "ms_token"],
+        "serve": ["api_key"],
+    }
+    assert all(set(secret) == {"file"} for secret in STAGES_FILE["secrets"].values())
+    assert ServeJob.model_fields["key_file"].default == "/run/secrets/api_key"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_no_secret_in_an_environment(path: Path) -> None:
+    for name, service in read(path).get("services", {}).items():
+        for key, value in service.get("environment", {}).items():
+            assert not re.search(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", key, re.IGNORECASE), f"{name}: {key}"
+            assert not re.search(r"TOKEN|SECRET|PASSWORD|API_KEY", str(value), re.IGNORECASE), f"{name}: {key}"
+        assert "env_file" not in service
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_nothing_that_moves_by_itself_or_is_silently_dropped(path: Path) -> None:
+    lines = [line.split(" #")[0] for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
+    text = "\n".join(lines)
+    assert "latest" not in text
+    assert not re.search(r"^\s*gpus:|[{,]\s*gpus:", text, re.MULTILINE), "Compose 2.26 drops it without a word"
+    assert not re.search(r"^version:", text, re.MULTILINE)
+    assert "configs:" not in text
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+def test_every_service_has_an_image(kind: str) -> None:
+    images = {name: service["image"] for name, service in accelerator(kind).items()}
+    assert set(images) == set(SERVICES)
+    for name, image in images.items():
+        wanted = {"export": "export", "serve": "serve-vllm"}.get(name, "train")
+        assert image == f"${{REGISTRY:-caisson}}/{wanted}:${{TAG:-dev}}-{kind}"
+        assert (ROOT / "images" / wanted / "Dockerfile").is_file()
+
+
+def test_cuda_reserves_gpus() -> None:
+    for name, service in accelerator("cuda").items():
+        if name not in ON_GPU:
+            assert set(service) == {"image"}
+            continue
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert (device["driver"], device["count"]) == ("nvidia", "all")
+        assert set(device["capabilities"]) >= {"gpu", "utility"}, "utility is NVML, which the plan asks"
+
+
+def test_cpu_reserves_nothing() -> None:
+    assert all(set(service) == {"image"} for service in accelerator("cpu").values())
+
+
+# -- as Compose itself reads it
+
+needs_compose = pytest.mark.skipif(
+    not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0, reason="no docker compose here"
+)
+
+
+def config(kind: str, **environment: str) -> dict[str, Any]:
+    """`docker compose config` with nothing of this shell or a .env in it."""
+    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "ACCELERATOR": kind, **environment}
+    command = ["docker", "compose", "--env-file", "/dev/null", "--profile", "*", "config", "--format", "json"]
+    said = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert said.stderr == "", "a warning of Compose is a fault of the file"
+    return dict(json.loads(said.stdout))
+
+
+@needs_compose
+@pytest.mark.parametrize("kind", ACCELERATORS)
+def test_config_is_valid_and_hardened(kind: str) -> None:
+    services = config(kind)["services"]
+    assert set(services) == set(SERVICES)
+    for name, service in services.items():
+        assert service["image"].endswith(f":dev-{kind}")
+        assert (service["user"], service["read_only"], service["cap_drop"]) == ("10001:10001", True, ["ALL"]), name
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    published = [(name, port["host_ip"], port["published"]) for name, service in services.items() for port in service.get("ports", [])]
+    assert published == [("serve", "127.0.0.1", "8000")]
+
+
+@needs_compose
+def test_config_keeps_the_reservations() -> None:
+    services = config("cuda")["services"]
+    reserved = {name for name, s in services.items() if s.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")}
+    assert reserved == ON_GPU
+    assert all("deploy" not in s for s in config("cpu")["services"].values())
+
+
+@needs_compose
+def test_config_takes_what_the_user_sets(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.touch()
+    found = config("cpu", SPEC=str(spec), MODELS="/m", DATA="/d", PORT="9000", TAG="v1", REGISTRY="r.example/c", PROJECT="other", SHM_SIZE="8gb")
+    assert found["name"] == "other"
+    train = found["services"]["train"]
+    assert train["image"] == "r.example/c/train:v1-cpu"
+    assert [m["source"] for m in train["volumes"]] == [str(spec), "/m", "/d", "store"]
+    assert int(train["shm_size"]) == 8 * 2**30
+    assert found["services"]["serve"]["ports"][0]["published"] == "9000"
+
+
+@needs_compose
+def test_unknown_accelerator_is_refused() -> None:
+    said = subprocess.run(
+        ["docker", "compose", "--env-file", "/dev/null", "config", "-q"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ACCELERATOR": "rocm"},
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode != 0
+    assert "accelerator.rocm.yaml" in said.stderr
