@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,12 +18,13 @@ Generated from the program; change the docstrings and run `make generate`. Insid
 
 def page() -> str:
     """The whole page."""
-    root = click.Context(cli, info_name="caisson", terminal_width=80, max_content_width=80)
+    width: dict[str, Any] = {"terminal_width": 80, "max_content_width": 80}
+    root = click.Context(cli, info_name="caisson", **{**cli.context_settings, **width})
     parts = [HEAD, _help("caisson", cli, root)]
     for name in cli.list_commands(root):
         command = cli.get_command(root, name)
         assert command is not None
-        parts.append(_help(f"caisson {name}", command, click.Context(command, info_name=name, parent=root, terminal_width=80, max_content_width=80)))
+        parts.append(_help(f"caisson {name}", command, click.Context(command, info_name=name, parent=root, **width)))
     return "\n".join(parts)
 
 
