@@ -61,8 +61,8 @@ ELSEWHERE = {
     "entrypoint.run.transfer": "tests/entrypoint/run/test_fetch.py and test_hubs.py",
     "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
     **dict.fromkeys(
-        ("entrypoint.run." + leaf for leaf in ("ask", "export", "golden", "load_model", "prepare", "quiet", "sealed_trainer", "serve_vllm", "shards", "template", "train")),
-        "needs torch, transformers, numpy or vllm: runs in the images (markers image and e2e)",
+        ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "quiet", "sealed_trainer", "serve_vllm", "shards")),
+        "needs torch, transformers, numpy or vllm: the tests of prepare, train and export in an image and the end-to-end test run it",
     ),
     "entrypoint.run.leaf": "tests/entrypoint/run/test_fetch.py and test_execute.py run it as a process",
     **dict.fromkeys(
