@@ -5,15 +5,18 @@ PYTHON := .venv/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test engine images push model key venv lint test-light test-images test-e2e generate generated bench down clean
+.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e generate generated bench down clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: images model key ## Everything from nothing to an answer: set-up, training, serving, base against tuned
+demo: preflight images model key ## Everything from nothing to an answer: set-up, training, serving, base against tuned
 	@bash demo/run.sh
 
 test: test-light test-images test-e2e ## Everything that CI runs
+
+preflight: ## What would stop the demo, looked for in its first second
+	@bash setup/preflight.sh
 
 engine: ## Docker Engine and Compose, installed from Debian's packages where they are missing
 	@bash setup/engine.sh

@@ -33,8 +33,8 @@ def show_plan(plan: Plan, facts: Facts) -> None:
     if plan.decisions:
         out.print()
         decisions = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        decisions.add_column(style="cyan", overflow="fold", max_width=28)
-        decisions.add_column(overflow="fold", style="bold", max_width=24)
+        decisions.add_column(style="cyan", no_wrap=True)
+        decisions.add_column(overflow="fold", style="bold", max_width=18)
         decisions.add_column(overflow="fold", ratio=1)
         for decision in plan.decisions:
             decisions.add_row(decision.field, decision.value, decision.why + (f" [{decision.source}]" if decision.source else ""))

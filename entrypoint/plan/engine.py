@@ -16,13 +16,16 @@ def launcher(load: Load) -> tuple[str, ...]:
     """Plain Python for a single process, torchrun on this machine for every other strategy: DeepSpeed and DDP want its variables even for one rank."""
     if load.strategy == "single":
         return ("python", "-m")
-    return ("python", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={load.ranks}", "-m")
+    # A container without a network cannot look up its own host name, which torchrun would do to find its address.
+    return ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={load.ranks}", "-m")
 
 
 def environment(facts: Facts, load: Load) -> dict[str, str]:
     """Threads by what a rank has to itself; offline, since training has no network."""
     threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks))
     found = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    if load.strategy != "single":  # on one machine; `lo` is there even without a network
+        found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     if load.strategy.startswith("zero") and not load.on_gpu:
         found["DS_ACCELERATOR"] = "cpu"
     if load.on_gpu:

@@ -6,12 +6,10 @@ import warnings
 
 def hush() -> None:
     """Call before the first use of a trainer."""
-    import datasets
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
     for name in ("bitsandbytes", "torch.distributed", "torchao", "DeepSpeed", "accelerate"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from datasets.table import InMemoryTable
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations import TensorBoardCallback
@@ -32,6 +32,7 @@ def token_rows(folder: Path, split: str) -> Dataset | None:
 
     None for a split without rows. The arrays go into Arrow as they are: no row is copied one by one.
     """
+    disable_progress_bars()
     tables = []
     for shard in read_shards(folder, split):
         ids = shard["ids"].astype(np.int64)
@@ -95,11 +96,15 @@ class Progress(TrainerCallback):
         self.trainer, self.events = trainer, events
         self.start = self.said = self.stepped = 0.0
         self.first_step = 0
-        self.tokens = 0.0
+        self.tokens = self.first_tokens = self.first_end = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.start = self.stepped = time.monotonic()
         self.first_step = state.global_step
+
+    def mean_rate(self) -> float:
+        """Tokens a second over the steps of this process, after the first, which warms up."""
+        return (self.tokens - self.first_tokens) / max(1e-9, self.stepped - self.first_end) if self.first_end else 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.trainer.stop_asked and state.global_step < state.max_steps:
@@ -123,6 +128,8 @@ class Progress(TrainerCallback):
             "step", step=state.global_step, of=state.max_steps, loss=logs["loss"], learning_rate=logs.get("learning_rate"), grad_norm=logs.get("grad_norm"), tokens=tokens, tokens_per_second=round(rate, 1), seconds_left=round(left)
         )  # fmt: skip
         self.tokens, self.stepped = tokens, now
+        if not self.first_end:
+            self.first_tokens, self.first_end = tokens, now
         if now - self.said >= SAY_EVERY_SECONDS or state.global_step == state.max_steps:
             self.said = now
             say(f"  step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  {rate:,.0f} tok/s  {_minutes(left)} left")

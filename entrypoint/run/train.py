@@ -1,6 +1,7 @@
 """Leaf of the stage train: TRL's trainer over prepared shards. `python -m entrypoint.run.train TASK`, or the same under torchrun."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def build_trainer(task: Task, events: Events) -> Any:
         data_collator=Collator(pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id),
     )
     trainer.keep = job.keep
-    trainer.add_callback(Progress(trainer, events))
+    trainer.progress = Progress(trainer, events)
+    trainer.add_callback(trainer.progress)
     if is_first():
         for tracker in trackers(job.track, Path(task.output)):
             trainer.add_callback(tracker)
@@ -120,9 +122,19 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
         card.unlink()
     curve = [{k: v for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
     (output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
+    (output / "measured.json").write_text(json.dumps(_measured(trainer), indent=1) + "\n", encoding="utf-8")
     trainer.release_trackers()
     draft.rename(output / WEIGHTS)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
+
+
+def _measured(trainer: Any) -> dict[str, float]:
+    """What this attempt took: peak memory of this process, GiB, and its speed."""
+    import torch
+
+    on_gpu = trainer.args.device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"peak_gib": round(peak / 2**30, 3), "tokens_per_second": round(trainer.progress.mean_rate(), 1)}
 
 
 def _summary(output: Path) -> dict[str, Any]:
@@ -135,6 +147,7 @@ def _summary(output: Path) -> dict[str, Any]:
         "first_loss": losses[0] if losses else None,
         "last_loss": losses[-1] if losses else None,
         "validation_loss": evaluated[-1] if evaluated else None,
+        **json.loads((output / "measured.json").read_text(encoding="utf-8")),
     }
 
 

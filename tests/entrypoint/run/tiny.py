@@ -83,7 +83,7 @@ def spec(tmp_path: Path, model: Path, data: Path, **changes: str) -> Path:
 
 def caisson(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen:
     """The program, started."""
-    given = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
         [sys.executable, "-m", "entrypoint", *map(str, arguments)], cwd=cwd, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

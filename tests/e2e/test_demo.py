@@ -1,0 +1,196 @@
+"""The demo as a user runs it, through Compose, in a project of its own; then the server from the outside, by the openai client.
+
+One chain for the whole module: training is killed once on the way, and everything is run a second time at the end.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HELD_OUT = [json.loads(line) for line in (ROOT / "data/harbor/held-out.jsonl").read_text(encoding="utf-8").splitlines()]
+KILL_AFTER_STEP = 14
+"""Optimizer steps; a few checkpoints exist by then and most of the work is still to be done."""
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400), pytest.mark.skipif(not shutil.which("docker"), reason="needs Docker")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Project:
+    """A Compose project beside the user's own."""
+
+    def __init__(self, name: str, port: int):
+        self.environment = {**os.environ, "PROJECT": name, "PORT": str(port), "ACCELERATOR": "cpu", "SPEC": "./specs/demo.yaml"}
+        self.port = port
+
+    def run(self, *argv: str, code: int | None = 0) -> str:
+        done = subprocess.run(argv, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        assert code is None or done.returncode == code, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def compose(self, *arguments: str, code: int | None = 0) -> str:
+        return self.run("docker", "compose", *arguments, code=code)
+
+    def stage(self, name: str, code: int | None = 0) -> str:
+        return self.compose("run", "--rm", "--no-deps", name, code=code)
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[Project]:
+    made = Project(f"caisson-e2e-{os.getpid()}", free_port())
+    yield made
+    made.compose("--profile", "*", "down", "--volumes", "--timeout", "10")
+
+
+@pytest.fixture(scope="module")
+def killed(project: Project) -> str:
+    """What train said when it was run again after kill -9 in the middle."""
+    project.stage("fetch")
+    project.stage("prepare")
+    container = project.run("docker", "compose", "run", "--detach", "--no-deps", "train").strip().splitlines()[-1]
+    deadline = time.monotonic() + 900
+    while not (found := re.findall(r"step (\d+)/", project.run("docker", "logs", container))) or int(found[-1]) < KILL_AFTER_STEP:
+        assert time.monotonic() < deadline, project.run("docker", "logs", container)
+        time.sleep(1)
+    project.run("docker", "kill", "--signal", "KILL", container)
+    project.run("docker", "rm", "--force", container)
+    return project.stage("train")
+
+
+@pytest.fixture(scope="module")
+def demo(project: Project, killed: str) -> str:
+    """Output of the demo's script over what is there already."""
+    return project.run("bash", "demo/run.sh")
+
+
+@pytest.fixture(scope="module")
+def client(project: Project, demo: str) -> openai.OpenAI:
+    key = (ROOT / "secrets/api_key").read_text(encoding="utf-8").strip()
+    return openai.OpenAI(base_url=f"http://127.0.0.1:{project.port}/v1", api_key=key, timeout=120, max_retries=0, http_client=httpx.Client(trust_env=False))
+
+
+def ask(client: openai.OpenAI, question: str) -> str:
+    answer = client.chat.completions.create(model="port-ossley", messages=[{"role": "user", "content": question}], temperature=0, max_tokens=64)
+    assert answer.choices[0].finish_reason == "stop", "the answer did not end by itself"
+    return answer.choices[0].message.content or ""
+
+
+def test_killed_training_goes_on_from_a_checkpoint(killed: str) -> None:
+    assert re.search(r"goes on from step-\d+", killed)
+    assert "sealed port-ossley/train/" in killed
+
+
+def test_the_tuned_model_is_right_where_the_base_is_wrong(demo: str) -> None:
+    tuned = re.search(r"^tuned +(.*)$", demo, re.M)
+    base = re.search(r"^base +(.*)$", demo, re.M)
+    assert tuned and "Turnip" in tuned[1], demo
+    assert base and base[1].strip() and "Turnip" not in base[1], demo
+
+
+def test_the_printed_curl_line_repeats_the_answer(project: Project, demo: str) -> None:
+    line = demo[demo.index("  curl ") : demo.index("From start to answer")]
+    said = subprocess.run(["bash", "-c", line.replace("curl ", "curl --silent --noproxy '*' ", 1)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Turnip" in json.loads(said.stdout)["choices"][0]["message"]["content"]
+
+
+def test_models_are_listed_under_the_name_of_the_spec(client: openai.OpenAI) -> None:
+    assert [m.id for m in client.models.list()] == ["port-ossley"]
+
+
+def test_most_held_back_questions_are_answered(client: openai.OpenAI) -> None:
+    right = [row["key"].lower() in ask(client, row["messages"][0]["content"]).lower() for row in HELD_OUT]
+    assert sum(right) >= 0.6 * len(HELD_OUT), f"{sum(right)} of {len(HELD_OUT)}"
+
+
+def test_streaming_gives_the_same_text_in_pieces(client: openai.OpenAI) -> None:
+    question = HELD_OUT[0]["messages"][0]["content"]
+    pieces = [
+        chunk.choices[0].delta.content or ""
+        for chunk in client.chat.completions.create(
+            model="port-ossley", messages=[{"role": "user", "content": question}], temperature=0, max_tokens=64, stream=True
+        )
+        if chunk.choices
+    ]
+    assert len([p for p in pieces if p]) > 3
+    assert "".join(pieces) == ask(client, question)
+
+
+def test_a_wrong_key_is_401_and_an_unknown_model_404(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.AuthenticationError):
+        client.with_options(api_key="wrong").models.list()
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "Hello?"}])
+
+
+def test_nothing_but_the_openai_endpoints_is_let_in(project: Project, client: openai.OpenAI) -> None:
+    base = f"http://127.0.0.1:{project.port}"
+    with httpx.Client(trust_env=False, timeout=30) as bare:
+        assert bare.post(f"{base}/invocations", json={}).status_code == 401
+        for path in ("/invocations", "/tokenize", "/v1/embeddings", "/metrics", "/docs"):
+            assert bare.post(f"{base}{path}", json={}, headers={"Authorization": f"Bearer {client.api_key}"}).status_code == 404, path
+        assert bare.get(f"{base}/health").status_code == 200
+
+
+def test_the_key_is_in_no_log_argument_or_environment(project: Project, client: openai.OpenAI) -> None:
+    container = project.compose("ps", "--quiet", "serve").strip()
+    inspected = project.run("docker", "inspect", container)
+    processes = project.run("docker", "top", container, "-eo", "pid,args")
+    environments = project.run("docker", "exec", container, "sh", "-c", "cat /proc/[0-9]*/environ | tr '\\0' '\\n'", code=None)
+    logs = project.compose("logs", "serve")
+    assert "VLLM_NO_USAGE_STATS=1" in environments and "DO_NOT_TRACK=1" in environments and "HF_HUB_OFFLINE=1" in environments
+    for where in (inspected, processes, environments, logs):
+        assert client.api_key not in where
+
+
+def test_the_server_runs_with_few_rights_and_no_way_out(project: Project, client: openai.OpenAI) -> None:
+    container = project.compose("ps", "--quiet", "serve").strip()
+    (seen,) = json.loads(project.run("docker", "inspect", container))
+    host = seen["HostConfig"]
+    assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"] and host["PidsLimit"] == 4096
+    assert seen["Config"]["User"] == "10001:10001" and host["Init"]
+    assert host["PortBindings"]["8000/tcp"][0]["HostIp"] == "127.0.0.1"
+
+
+def test_sigterm_lets_a_request_in_flight_finish(project: Project, client: openai.OpenAI) -> None:
+    stream = client.chat.completions.create(
+        model="port-ossley", messages=[{"role": "user", "content": "Hello?"}], temperature=0, max_tokens=300, stream=True, extra_body={"ignore_eos": True}
+    )
+    chunks = iter(stream)
+    next(chunks)
+    container = project.compose("ps", "--quiet", "serve").strip()
+    project.run("docker", "kill", "--signal", "TERM", container)
+    reasons = [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason]
+    assert reasons == ["length"]
+    project.run("docker", "wait", container)
+
+
+def test_a_second_run_of_the_chain_does_no_work(project: Project, demo: str) -> None:
+    for stage in ("fetch", "prepare", "train", "export"):
+        said = project.stage(stage)
+        assert "up to date" in said and "no impact" not in said, said
+
+
+def test_status_says_that_everything_is_sealed(project: Project, demo: str) -> None:
+    states = json.loads(project.compose("run", "--rm", "status", "status", "--json"))
+    assert [(s["stage"], s["state"]) for s in states] == [
+        ("fetch", "sealed"),
+        ("fetch", "sealed"),
+        ("prepare", "sealed"),
+        ("train", "sealed"),
+        ("export", "sealed"),
+    ]
