@@ -1,11 +1,15 @@
 """Leaf of the stage serve: vLLM's OpenAI server behind our door. `python -m entrypoint.run.serve_vllm TASK`."""
 
+import runpy
 import sys
+import warnings
 from pathlib import Path
 
 from entrypoint.run.door import install_keys, read_keys
 from schemas.errors import CaissonError
 from schemas.job import ServeJob, Task
+
+ENGINE = "vllm.entrypoints.openai.api_server"
 
 
 def main() -> None:
@@ -17,15 +21,11 @@ def main() -> None:
     except CaissonError as error:
         print(f"caisson: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    import uvloop
-    from vllm.entrypoints.openai.api_server import run_server
-    from vllm.entrypoints.openai.cli_args import make_arg_parser, validate_parsed_serve_args
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    parser = make_arg_parser(FlexibleArgumentParser())
-    arguments = parser.parse_args(["--model", task.inputs["exported"], "--middleware", "entrypoint.run.door.Door", *task.job.arguments])
-    validate_parsed_serve_args(arguments)
-    uvloop.run(run_server(arguments))
+    # By its module, not its parts: those move between versions, and its `vllm` command looks for a distribution of that name, which
+    # the CPU build is not.
+    sys.argv = [ENGINE, "--model", task.inputs["exported"], "--middleware", "entrypoint.run.door.Door", *task.job.arguments]
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*api_server.*")
+    runpy.run_module(ENGINE, run_name="__main__")
 
 
 if __name__ == "__main__":
