@@ -50,6 +50,13 @@ def test_terms_of_lora_to_the_byte() -> None:
     assert terms["logits"] == 1024 * 128256 * 10, "one chunk, not the whole row"
 
 
+def test_activations_to_the_byte() -> None:
+    """docs/plan.md: 8 h + 2 kv + 4 m values a token and layer, and two fp32 norms; recomputation keeps one layer and each layer's input."""
+    layer = (8 * 4096 + 2 * 1024 + 4 * 14336) * 2 + 8 * 4096
+    assert training_bytes(shape(), PLAIN)["activations"] == 4096 * 32 * layer
+    assert training_bytes(shape(), replace(PLAIN, gradient_checkpointing=True))["activations"] == 4096 * (32 * 4096 * 2 + layer)
+
+
 def test_full_weights_take_sixteen_bytes_each() -> None:
     terms = training_bytes(shape(), replace(PLAIN, adapter="full"))
     assert terms["weights"] + terms["gradients"] + terms["optimizer"] == 16 * shape().parameters
