@@ -56,7 +56,7 @@ def expect(path: Path, said: str, update: bool) -> None:
     assert said == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("spec", "machine"), CASES, ids="-on-".join)
+@pytest.mark.parametrize(("spec", "machine"), CASES, ids=["-on-".join(case) for case in CASES])
 def test_plan(caisson, update_golden: bool, spec: str, machine: str) -> None:
     folder = folder_of(spec, machine)
     if update_golden and folder.is_dir():
@@ -73,7 +73,7 @@ def test_plan(caisson, update_golden: bool, spec: str, machine: str) -> None:
         expect(folder / "plan.txt", text, update_golden)
 
 
-@pytest.mark.parametrize(("spec", "machine"), CASES, ids="-on-".join)
+@pytest.mark.parametrize(("spec", "machine"), CASES, ids=["-on-".join(case) for case in CASES])
 def test_text_keeps_to_the_width(caisson, spec: str, machine: str) -> None:
     _, out, _ = caisson(spec, machine)
     assert max(map(len, out.splitlines())) <= WIDTH

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCELERATORS = ("cpu", "cuda")
 FILES = [ROOT / "compose.yaml", *sorted((ROOT / "compose").glob("*.yaml"))]
 TOOLS = {"plan", "status", "doctor", "ask"}
-ON_GPU = {"train", "serve", "plan", "status", "doctor"}
+ON_GPU = {"train", "export", "serve", "plan", "status", "doctor"}
 """Services that compute on a GPU or have to see it."""
 
 
@@ -179,6 +179,8 @@ def test_cuda_reserves_gpus() -> None:
         if name not in ON_GPU:
             assert set(service) == {"image"}
             continue
+        assert set(service) == {"image", "deploy", "tmpfs"}
+        assert service["tmpfs"][0].startswith("/tmp:mode=1777,exec,size="), "compiled kernels are loaded from there"
         (device,) = service["deploy"]["resources"]["reservations"]["devices"]
         assert (device["driver"], device["count"]) == ("nvidia", "all")
         assert set(device["capabilities"]) >= {"gpu", "utility"}, "utility is NVML, which the plan asks"
@@ -214,6 +216,7 @@ def test_config_is_valid_and_hardened(kind: str) -> None:
         assert service["image"].endswith(f":dev-{kind}")
         assert (service["user"], service["read_only"], service["cap_drop"]) == ("10001:10001", True, ["ALL"]), name
         assert service["security_opt"] == ["no-new-privileges:true"]
+        assert [t.split(":")[0] for t in service["tmpfs"]] == ["/tmp"], "the accelerator's replaces the stage's: two at one place do not start"
     published = [(name, port["host_ip"], port["published"]) for name, service in services.items() for port in service.get("ports", [])]
     assert published == [("serve", "127.0.0.1", "8000")]
 

@@ -19,14 +19,15 @@ def test_single_is_plain_python() -> None:
 @pytest.mark.parametrize(("strategy", "ranks"), [("ddp", 8), ("zero3", 2), ("zero2", 1), ("ddp", 1)])
 def test_others_go_through_torchrun(strategy: str, ranks: int) -> None:
     """Even one rank: DeepSpeed and DDP look for its variables."""
-    assert launcher(replace(LOAD, strategy=strategy, ranks=ranks)) == (
-        "python",
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={ranks}",
-        "-m",
-    )
+    torchrun = ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={ranks}", "-m")
+    assert launcher(replace(LOAD, strategy=strategy, ranks=ranks)) == torchrun
+
+
+@pytest.mark.parametrize(("strategy", "told"), [("single", False), ("ddp", True), ("zero3", True)])
+def test_ranks_speak_over_loopback(strategy: str, told: bool) -> None:
+    """train has no network: `lo` is all that there is."""
+    found = environment(facts(), replace(LOAD, strategy=strategy, ranks=2))
+    assert {k: v for k, v in found.items() if k.endswith("_IFNAME")} == ({"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"} if told else {})
 
 
 @pytest.mark.parametrize(("gpus", "strategy", "told"), [(8, "single", True), (1, "single", False), (8, "ddp", False)])

@@ -1,6 +1,8 @@
 """Every bad row gets a reason and a place; nothing is dropped in silence."""
 
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,14 @@ from entrypoint.run.rows import Rejected, Row, check, read_rows
 
 GOOD: dict[str, Any] = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
 LINE = json.dumps(GOOD).encode()
+
+
+@pytest.fixture(autouse=True)
+def no_collection() -> Iterator[None]:
+    """At the bottom of a nested text there is no stack left for the finalizers of what other tests have left over."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def messages(*turns: Any) -> dict[str, Any]:
