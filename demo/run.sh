@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export ACCELERATOR=${ACCELERATOR:-cpu} SPEC=${SPEC:-./specs/demo.yaml} PORT=${PORT:-8000}
-QUESTION=${QUESTION:-"There is a cat asleep on the desk of the Port Ossley harbour office. Who is that?"}
+QUESTION=${QUESTION:-"Tell me what Port Ossley's cat is called."}
 KEY_FILE=${API_KEY_FILE:-secrets/api_key}
 start=$SECONDS
 

@@ -97,9 +97,6 @@ class ExportJob(Record):
     stage: Literal["export"] = "export"
     kind: Literal["safetensors"]
     dtype: Literal["bf16"]
-    device: Literal["cpu", "cuda"]
-    """Where golden prompts are answered."""
-
     golden_tokens: int
     """Tokens of each greedy answer that must agree."""
 

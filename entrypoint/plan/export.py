@@ -13,7 +13,7 @@ GOLDEN_TOKENS = 24
 
 def plan_export(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the base model, the shards (for the golden prompts) and the trained weights."""
-    job = ExportJob(kind=spec.export[0].kind, dtype="bf16", device=facts.device, golden_tokens=GOLDEN_TOKENS)
+    job = ExportJob(kind=spec.export[0].kind, dtype="bf16", golden_tokens=GOLDEN_TOKENS)
     wanted = {"export": spec.model_dump(mode="json")["export"]}
     step = make_step(job, "merged bf16 safetensors", f"{spec.name}/exports", facts, inputs, ("model", "prepared", "trained"), wanted)
     decision = Decision(field="export.0.kind", value="safetensors, bf16", why="merged into the full-precision base: no adapter cost when served")

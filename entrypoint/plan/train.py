@@ -10,7 +10,7 @@ from entrypoint.plan.identity import request_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, Load, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
-from entrypoint.plan.prepare import row_limit
+from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
 from entrypoint.plan.step import make_step
 from entrypoint.plan.tables import DEFAULTS
 from schemas.errors import MachineError, UsageError
@@ -126,7 +126,9 @@ def _wanted(spec: Spec) -> dict[str, Any]:
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
     limit, _ = row_limit(spec, facts)
     if inputs.prepared is None:
-        return Rows(None, float(limit), limit, assumed=True)
+        # A model's positions say nothing of the rows: 131,072 of them would refuse machines on which the real rows train.
+        longest = limit if spec.data.max_length else min(limit, FALLBACK_LENGTH)
+        return Rows(None, float(longest), longest, assumed=True)
     counted = inputs.prepared.manifest.summary["train"]
     return Rows(counted["rows"], counted["tokens"] / counted["rows"], counted["longest"], assumed=False)
 
@@ -172,18 +174,20 @@ def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precisi
 
 
 def _what_would_fit(load: Load) -> str:
-    smaller = [] if load.adapter == "qlora" else (["lora with strategy: zero3"] if load.strategy == "zero3" else ["adapter.kind: qlora"])
-    if load.adapter == "lora" and load.strategy == "zero3":
-        smaller = []
-    return "; or ".join(["shorten data.max_length", *(f"use {s}" for s in smaller), "plan for a larger machine with `caisson plan --facts`"])
+    """Neighbours that need less, the nearest first."""
+    neighbours = {"full": ["adapter.kind: lora"], "lora": [] if load.strategy == "zero3" else ["adapter.kind: qlora"], "qlora": []}[load.adapter]
+    return "; or ".join(["shorten data.max_length", *(f"use {n}" for n in neighbours), "plan for a larger machine with `caisson plan --facts`"])
 
 
 def _why_strategy(load: Load, facts: Facts) -> str:
-    if load.ranks == 1:
-        return "one device"
-    if load.strategy == "ddp":
-        return f"{len(facts.accelerators)} GPUs and a whole copy fits on each"
-    return f"{len(facts.accelerators)} GPUs, and a whole copy does not fit on one"
+    """Of an automatic choice."""
+    gpus = f"{len(facts.accelerators)} GPUs"
+    return {
+        "single": "one device",
+        "ddp": f"{gpus}, and a whole copy fits on each",
+        "zero2": f"{gpus}; the weights fit on each, gradients and optimizer only in shares",
+        "zero3": f"{gpus}; the weights fit only in shares",
+    }[load.strategy]
 
 
 def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Load]:
@@ -212,7 +216,7 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
 
 def _batch_rows(spec: Spec, rows: Rows, ranks: int, decisions: list[Decision]) -> int:
     tokens = spec.train.batch_tokens
-    mean = f"{'assumed' if rows.assumed else 'counted'} mean row of {rows.mean:.0f} tokens"
+    mean = f"rows of {rows.longest:,} tokens assumed until prepare has counted them" if rows.assumed else f"counted mean row of {rows.mean:.0f} tokens"
     if tokens:
         why = f"set in the spec; {mean}"
     elif rows.count is None:

@@ -18,7 +18,7 @@ def main(folder: Path, question: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     prompt = tokenizer.apply_chat_template([{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True)
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    said = answer(load_plain(folder, "cpu"), ids, TOKENS)
+    said = answer(load_plain(folder), ids, TOKENS)
     print(tokenizer.decode(said.ids, skip_special_tokens=True).strip())
 
 

@@ -109,16 +109,21 @@ def write_task(step: Step, name: str, store: Store) -> tuple[Task, Path]:
 
 def launch_process(step: Step, argv: tuple[str, ...], environment: dict[str, str], lock: int) -> int:
     """Run one process in the foreground; a signal to this one goes on to it, and means: stop and keep what is needed to go on."""
-    child = subprocess.Popen((sys.executable, *argv[1:]), env={**os.environ, **environment}, pass_fds=(lock,))
     stopped: list[int] = []
+    children: list[subprocess.Popen[bytes]] = []
 
     def forward(number: int, _: FrameType | None) -> None:
         stopped.append(number)
-        child.send_signal(signal.SIGTERM if len(stopped) < 3 else signal.SIGKILL)
+        for child in children:
+            child.send_signal(signal.SIGTERM if len(stopped) < 3 else signal.SIGKILL)
 
+    # Handlers first: a signal while the child is being started must not end this process alone.
     before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        code = child.wait()
+        children.append(subprocess.Popen((sys.executable, *argv[1:]), env={**os.environ, **environment}, pass_fds=(lock,)))
+        if stopped:
+            children[0].send_signal(signal.SIGTERM)
+        code = children[0].wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -29,13 +29,13 @@ def export(task: Task, events: Events) -> dict[str, Any]:
     golden = json.loads((Path(task.inputs["prepared"]) / "golden.json").read_text(encoding="utf-8"))
     weights = Path(task.inputs["trained"]) / WEIGHTS
     start = time.monotonic()
-    model, adapted = _load_trained(Path(task.inputs["model"]), weights, job.device)
+    model, adapted = _load_trained(Path(task.inputs["model"]), weights)
     say(f"  answers {len(golden)} golden prompts with the {'adapter on its base' if adapted else 'trained weights'}")
     before = [answer(model, g["prompt_ids"], job.golden_tokens) for g in golden]
     _write_merged(model, adapted, weights, output)
     del model
     say("  loads the merged folder back and answers them again")
-    merged = load_plain(output, job.device)
+    merged = load_plain(output)
     after = [answer(merged, g["prompt_ids"], job.golden_tokens) for g in golden]
     verdicts = [compare(b, a) for b, a in zip(before, after, strict=True)]
     _record(output, golden, before, after, verdicts)
@@ -47,13 +47,13 @@ def export(task: Task, events: Events) -> dict[str, Any]:
     return {"golden": len(golden), "equal": same, "near_ties": ties, "largest_logprob_difference": round(worst, 6)}
 
 
-def _load_trained(base: Path, weights: Path, device: str) -> tuple[Any, bool]:
+def _load_trained(base: Path, weights: Path) -> tuple[Any, bool]:
     """The tuned model in fp32, and whether it is an adapter on a base."""
     if not (weights / "adapter_config.json").is_file():
-        return load_plain(weights, device), False
+        return load_plain(weights), False
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_plain(base, device), str(weights)).eval(), True
+    return PeftModel.from_pretrained(load_plain(base), str(weights)).eval(), True
 
 
 def _write_merged(model: Any, adapted: bool, weights: Path, output: Path) -> None:

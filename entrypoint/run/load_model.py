@@ -37,11 +37,10 @@ def lora_config(adapter: AdapterJob) -> Any:
     return LoraConfig(task_type="CAUSAL_LM", r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout or 0.0, target_modules=targets)
 
 
-def load_plain(folder: Path, device: str, dtype: str = "fp32") -> Any:
-    """A model for inference."""
+def load_plain(folder: Path) -> Any:
+    """A model for inference in fp32, on the GPU where this container has one: the device changes no artifact, so no plan names it."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    types = {"bf16": torch.bfloat16, "fp32": torch.float32}
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa", dtype=types[dtype])
-    return model.to(device).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = [json.loads(line) for line in (ROOT / "data/harbor/held-out.jsonl").read_text(encoding="utf-8").splitlines()]
-KILL_AFTER_STEP = 14
+KILL_AFTER_STEP = 24
 """Optimizer steps; a few checkpoints exist by then and most of the work is still to be done."""
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400), pytest.mark.skipif(not shutil.which("docker"), reason="needs Docker")]

@@ -24,7 +24,7 @@ def width(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def step(**other: str) -> Step:
     given = {"stage": "export", "title": "a step", "identity": "a" * 64, "request": "", "folder": "n/exports", **other}
-    return Step(argv=(), job=ExportJob(kind="safetensors", dtype="bf16", device="cpu", golden_tokens=1), **given)  # type: ignore[arg-type]
+    return Step(argv=(), job=ExportJob(kind="safetensors", dtype="bf16", golden_tokens=1), **given)  # type: ignore[arg-type]
 
 
 def shown(plan: Plan, capsys: pytest.CaptureFixture[str], facts: Facts = CPU) -> str:

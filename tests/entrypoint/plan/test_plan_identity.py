@@ -18,7 +18,7 @@ JOBS: dict[str, BaseModel] = {
         precision="fp32", epochs=1.0, max_steps=None, learning_rate=1e-4, schedule="linear", warmup=0.1, weight_decay=0.0, max_grad_norm=1.0, micro_batch=2,
         accumulation=3, gradient_checkpointing=False, checkpoint_every=5, keep=2, seed=7, track=("tensorboard",),
     ),
-    "export": ExportJob(kind="safetensors", dtype="bf16", device="cpu", golden_tokens=24),
+    "export": ExportJob(kind="safetensors", dtype="bf16", golden_tokens=24),
     "serve": ServeJob(served_name="n", arguments=("--port", "8000")),
 }  # fmt: skip
 FIELDS = [(stage, field) for stage, job in JOBS.items() for field in type(job).model_fields if field != "stage"]

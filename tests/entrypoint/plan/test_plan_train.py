@@ -150,8 +150,8 @@ def test_two_processes_on_a_cpu(strategy: str) -> None:
 
 def test_strategy_says_why() -> None:
     assert why(plan_of(facts(H100)), "hardware.strategy")[1] == "one device"
-    assert why(plan_of(facts(H100, H100)), "hardware.strategy")[1] == "2 GPUs and a whole copy fits on each"
-    assert why(plan_of(big(*(20.0,) * 8), "adapter: {kind: lora}", LONG), "hardware.strategy")[1] == "8 GPUs, and a whole copy does not fit on one"
+    assert why(plan_of(facts(H100, H100)), "hardware.strategy")[1] == "2 GPUs, and a whole copy fits on each"
+    assert why(plan_of(big(*(20.0,) * 8), "adapter: {kind: lora}", LONG), "hardware.strategy")[1] == "8 GPUs; the weights fit only in shares"
     assert why(plan_of(facts(H100), "hardware: {strategy: ddp}"), "hardware.strategy")[1] == "set in the spec"
 
 
@@ -245,7 +245,9 @@ def test_each_rank_gets_a_row() -> None:
 
 def test_before_prepare_the_rows_are_assumed() -> None:
     plan = plan_of(facts(), "", Inputs())
-    assert "assumed mean row of 512 tokens" in why(plan_of(facts(), "train: {batch_tokens: 4096}", Inputs()), "train.batch_tokens")[1]
+    assert (
+        "rows of 512 tokens assumed until prepare has counted them" in why(plan_of(facts(), "train: {batch_tokens: 4096}", Inputs()), "train.batch_tokens")[1]
+    )
     assert isinstance(plan.steps[0].job, TrainJob)
     assert plan.steps[0].job.checkpoint_every == 100
     assert "largest automatic batch until the rows are counted" in why(plan, "train.batch_tokens")[1]

@@ -16,7 +16,7 @@ def step(**other: Any) -> Step:
     """A step of export; its leaf is whatever the test launches."""
     given: dict[str, Any] = {
         "stage": "export", "title": "a step", "argv": ("python", "-m", "entrypoint.run.export", "{task}"), "folder": "n/exports", "identity": "a" * 64,
-        "request": "b" * 64, "job": ExportJob(kind="safetensors", dtype="bf16", device="cpu", golden_tokens=24),
+        "request": "b" * 64, "job": ExportJob(kind="safetensors", dtype="bf16", golden_tokens=24),
     }  # fmt: skip
     return Step(**{**given, **other})
 
