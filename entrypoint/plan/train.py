@@ -36,6 +36,8 @@ CPU_RANKS = 2
 """Processes of a multi-process strategy on a CPU: enough to exercise it; a CPU gains nothing from more."""
 
 CHECKPOINTS_PER_RUN = 20
+LARGE_CHECKPOINT_GIB = 2.0
+LARGE_CHECKPOINTS_PER_RUN = 4
 ROLES = ("model", "prepared")
 
 
@@ -100,7 +102,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         micro_batch=micro,
         accumulation=accumulation,
         gradient_checkpointing=fit.load.gradient_checkpointing,
-        checkpoint_every=_checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, decisions),
+        checkpoint_every=_checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, _trained(shape, fit.load), decisions),
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
         track=spec.track,
@@ -283,13 +285,24 @@ def _learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float
     return float(row["value"])
 
 
-def _checkpoint_every(spec: Spec, rows: Rows, batch_rows: int, decisions: list[Decision]) -> int:
+def _trained(shape: ModelShape | None, load: Load) -> int:
+    """Weights that move; 0 where the model's shape is not known."""
+    if shape is None:
+        return 0
+    return shape.parameters if load.adapter == "full" else shape.lora(load.rank)
+
+
+def _checkpoint_every(spec: Spec, rows: Rows, batch_rows: int, trained: int, decisions: list[Decision]) -> int:
     if spec.train.checkpoint.every:
         return spec.train.checkpoint.every
     if rows.count is None:
         return 100
     # As the trainer counts: the last batch of an epoch may be short.
     steps = spec.train.max_steps or max(1, math.ceil(spec.train.epochs * math.ceil(rows.count / batch_rows)))
-    every = max(1, -(-steps // CHECKPOINTS_PER_RUN))
-    decisions.append(Decision(field="train.checkpoint.every", value=f"{every} steps", why=f"about {CHECKPOINTS_PER_RUN} in {steps} steps"))
+    # Weights and two moments in fp32: an adapter's are small, a whole model's take longer to write than many steps.
+    gib = 12 * trained / GIB
+    wanted = CHECKPOINTS_PER_RUN if gib < LARGE_CHECKPOINT_GIB else LARGE_CHECKPOINTS_PER_RUN
+    every = max(1, -(-steps // wanted))
+    size = f" of {gib:.2f} GiB" if trained else ""
+    decisions.append(Decision(field="train.checkpoint.every", value=f"{every} steps", why=f"about {wanted}{size} in {steps} steps"))
     return every

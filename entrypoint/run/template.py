@@ -57,7 +57,7 @@ class Renderer:
             places = np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
             mask = np.zeros(len(ids), dtype=np.uint8)
             for start, end in spans:
-                mask[(places[:, 0] >= start) & (places[:, 1] <= end) & (places[:, 1] > places[:, 0])] = 1
+                mask[_inside(places, start, end)] = 1
             found.append(Encoded(np.asarray(ids, dtype=np.int32), mask))
         return found
 
@@ -80,6 +80,17 @@ class Renderer:
         if not ends:
             raise TemplateFault("no end-of-turn token that serving stops on", f"turn {at + 1}; stops: {', '.join(self.stops)}")
         return max(ends)
+
+
+def _inside(places: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Which tokens lie in a span of characters, by their offsets of shape (tokens, 2).
+
+    Byte-level tokenizers trim white space off their offsets: the lone space before a digit comes out as (p, p), with p behind
+    the space. Such a token belongs to the span when p is behind its start; at the start itself it is the line break before.
+    """
+    wide = places[:, 1] > places[:, 0]
+    after = np.where(wide, places[:, 0] >= start, places[:, 0] > start)
+    return np.asarray(after & (places[:, 1] <= end))
 
 
 def stop_ids(tokenizer: Any, generation_config: dict[str, Any]) -> frozenset[int]:

@@ -53,7 +53,7 @@ ADAPTERS = {"lora": "{kind: lora}", "qlora": "{kind: qlora}", "full": "{kind: fu
 def test_each_adapter_trains_in_bf16_and_exports(prepared, tmp_path, kind):
     model, data, store = prepared
     rate = "1.0e-5" if kind == "full" else "5.0e-4"
-    path = spec(tmp_path, model, data, adapter=ADAPTERS[kind], train=f"{{epochs: 3, learning_rate: {rate}, batch_tokens: 8192}}")
+    path = spec(tmp_path, model, data, adapter=ADAPTERS[kind], train=f"{{epochs: 3, learning_rate: {rate}, batch_tokens: 8192, checkpoint: {{every: 100}}}}")
     plan = json.loads(run("plan", path, "--store", store, "--json", cwd=tmp_path))
     (job,) = (s["job"] for s in plan["steps"] if s["stage"] == "train")
     assert (job["device"], job["precision"]) == ("cuda", "bf16")

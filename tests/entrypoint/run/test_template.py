@@ -32,6 +32,16 @@ def test_answers_and_their_end_tokens_are_learned_and_nothing_else():
     assert learned(make(), TALK) == "Hi there.<|im_end|>Goodbye.<|im_end|>"
 
 
+SPACES = ["Channel 74.", "74", " 74 and 3", "a  7 ", "one\n\n2\n", "\t5", "6:40 to 17:20, 3.5 knots"]
+
+
+@pytest.mark.parametrize("answer", SPACES)
+def test_white_space_before_digits_is_learned_too(answer):
+    """A byte-level tokenizer gives such spaces empty offsets: a mask made of offsets alone would never teach them."""
+    talk = ({"role": "user", "content": "Which one? 12 or 13"}, {"role": "assistant", "content": answer}, {"role": "user", "content": "7 8"})
+    assert learned(make(), talk) == answer + "<|im_end|>"
+
+
 def test_all_learns_every_token():
     renderer = make(loss_on="all")
     assert learned(renderer, TALK) == renderer.render(TALK)[0]
