@@ -1,6 +1,7 @@
 """The command line: parse, call, print. No decisions."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from entrypoint.probe import probe
 from entrypoint.run.execute import Told, become, execute, replace_process
 from entrypoint.run.store import Store
 from entrypoint.status import states
-from schemas.errors import CaissonError, SpecError, UsageError
+from schemas.errors import CaissonError, Interrupted, SpecError, UsageError
 from schemas.facts import Facts
 from schemas.plan import Stage
 from schemas.spec import Spec
@@ -168,8 +169,14 @@ def _read_facts(path: Path) -> Facts:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
 
 
+def _stop(number: int, _: object) -> None:
+    raise Interrupted(f"stopped by {signal.Signals(number).name}", "run the same command again: it goes on from what is sealed")
+
+
 def main() -> None:
     """Run the command line; the author's mistakes end as text, ours as tracebacks."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # while a stage's process runs, the executor's own handlers stand in
+        signal.signal(number, _stop)
     try:
         cli(prog_name="caisson")
     except SpecError as error:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import time
 
@@ -31,10 +32,9 @@ def fetched(sources, tmp_path_factory):
     return folder / "store"
 
 
-def trained(store):
-    """The newest sealed train artifact."""
-    found = [p for p in (store / "tiny" / "train").iterdir() if (p / "manifest.json").is_file()]
-    return max(found, key=lambda p: (p / "manifest.json").stat().st_mtime)
+def trained(said, store):
+    """The artifact that a run of train names: just sealed, or up to date."""
+    return store / re.search(r"tiny/train/[0-9a-f]{16}", said)[0]
 
 
 def losses(artifact):
@@ -50,11 +50,11 @@ ADAPTERS = {
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 def test_each_adapter_learns_and_is_sealed(sources, fetched, tmp_path, adapter):
-    path = spec(tmp_path, *sources, adapter=adapter)
+    path = spec(tmp_path, *sources, adapter=adapter, train="{epochs: 4, learning_rate: 1.0e-2, batch_tokens: 240}")
     said = run("train", path, "--store", fetched, cwd=tmp_path)
-    artifact = trained(fetched)
+    artifact = trained(said, fetched)
     curve = losses(artifact)
-    assert sum(curve[-3:]) < 0.8 * sum(curve[:3]), curve
+    assert sum(curve[-3:]) < 0.9 * sum(curve[:3]), curve
     assert "left" in said and "tok/s" in said  # progress with an estimate
     weights = {p.name for p in (artifact / "weights").iterdir()}
     assert ("model.safetensors" if "full" in adapter else "adapter_model.safetensors") in weights
@@ -74,20 +74,17 @@ STRATEGIES = [("ddp", "lora"), ("zero2", "full"), ("zero3", "lora")]
 def test_two_processes_learn_as_one_does(sources, fetched, tmp_path, strategy, kind):
     short = "{max_steps: 4, learning_rate: 1.0e-3, batch_tokens: 240, warmup: 0%}"
     single = spec(tmp_path, *sources, adapter=f"{{kind: {kind}}}", train=short)
-    run("train", single, "--store", fetched, cwd=tmp_path)
-    alone = losses(trained(fetched))
+    alone = losses(trained(run("train", single, "--store", fetched, cwd=tmp_path), fetched))
     several = spec(tmp_path, *sources, adapter=f"{{kind: {kind}}}", train=short, hardware=f"{{strategy: {strategy}}}")
-    run("train", several, "--store", fetched, cwd=tmp_path)
-    together = losses(trained(fetched))
+    together = losses(trained(run("train", several, "--store", fetched, cwd=tmp_path), fetched))
     assert len(together) == len(alone) == 4
     # The same rows in each step, summed in another order and in other parts.
-    assert together == pytest.approx(alone, rel=0.02)
+    assert together == pytest.approx(alone, rel=1e-4)
 
 
 def test_killed_at_a_random_point_it_goes_on_and_ends_as_if_it_had_not_been(sources, fetched, tmp_path):
-    settings = "{epochs: 12, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}, seed: 5}"
-    run("train", spec(tmp_path, *sources, train=settings), "--store", fetched, cwd=tmp_path)
-    whole = losses(trained(fetched))
+    settings = "{epochs: 12, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}}"
+    whole = losses(trained(run("train", spec(tmp_path, *sources, train=settings), "--store", fetched, cwd=tmp_path), fetched))
     other = settings.replace("epochs: 12", "epochs: 12.0001")  # the same steps under another identity
     path = spec(tmp_path, *sources, train=other)
     process = caisson("train", path, "--store", fetched, cwd=tmp_path)
@@ -102,7 +99,7 @@ def test_killed_at_a_random_point_it_goes_on_and_ends_as_if_it_had_not_been(sour
     _end_orphans(fetched)
     said = run("train", path, "--store", fetched, cwd=tmp_path)
     assert "goes on from step-" in said or "up to date" in said or "sealed" in said
-    curve = losses(trained(fetched))
+    curve = losses(trained(said, fetched))
     assert len(curve) >= len(whole)
     assert curve[-1] == pytest.approx(whole[-1], rel=0.05)
 
@@ -119,11 +116,11 @@ def _end_orphans(store):
 
 
 def test_sigterm_seals_a_checkpoint_and_ends_with_75(sources, fetched, tmp_path):
-    path = spec(tmp_path, *sources, train="{epochs: 50, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 1000}, seed: 6}")
+    path = spec(tmp_path, *sources, train="{epochs: 50, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 1000}}")
     process = caisson("train", path, "--store", fetched, cwd=tmp_path)
     assert process.stdout is not None
     for printed in process.stdout:
-        if "step " in printed:
+        if re.search(r"step \d+/", printed):
             break
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
