@@ -1,10 +1,10 @@
 """Plan of the stage train: adapter, strategy, precision and batch, each with its reason."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from entrypoint.plan import engine
+from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
 from entrypoint.plan.device import check_device, decide_precision
 from entrypoint.plan.identity import request_of
 from entrypoint.plan.inputs import Inputs
@@ -26,33 +26,10 @@ MARGIN = 0.90
 MAX_MICRO_BATCH = 64
 """Rows a rank computes at once; beyond this a step gets no faster on any card that was measured."""
 
-STEPS_PER_EPOCH = 32
-"""Aim of the automatic batch: small sets still get this many updates an epoch."""
-
-BATCH_TOKENS = (512, 65_536)
-"""Bounds of the automatic batch, in tokens."""
-
 CPU_RANKS = 2
 """Processes of a multi-process strategy on a CPU: enough to exercise it; a CPU gains nothing from more."""
 
-CHECKPOINTS_PER_RUN = 20
-LARGE_CHECKPOINT_GIB = 2.0
-LARGE_CHECKPOINTS_PER_RUN = 4
 ROLES = ("model", "prepared")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What is known of the rows: counted by prepare, or assumed before it ran."""
-
-    count: int | None
-    mean: float
-    """Tokens."""
-
-    longest: int
-    """Tokens."""
-
-    assumed: bool
 
 
 @dataclass(frozen=True)
@@ -81,8 +58,8 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     known = facts.models.get(spec.model.source)
     shape = read_shape(known.config) if known else None
     fit = _fit(spec, facts, shape, rows, precision, decisions)
-    batch_rows = _batch_rows(spec, rows, fit.load.ranks, decisions)
-    micro, accumulation = _micro_batch(fit, shape, facts, rows, batch_rows, decisions)
+    step_rows = batch_rows(spec, rows, fit.load.ranks, decisions)
+    micro, accumulation = _micro_batch(fit, shape, step_rows, decisions)
     adapter = _adapter_job(spec, fit.load, decisions)
     job = TrainJob(
         method=spec.method.kind,
@@ -102,7 +79,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         micro_batch=micro,
         accumulation=accumulation,
         gradient_checkpointing=fit.load.gradient_checkpointing,
-        checkpoint_every=_checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, _trained(shape, fit.load), decisions),
+        checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, _trained(shape, fit.load), decisions),
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
         track=spec.track,
@@ -216,29 +193,9 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     return found
 
 
-def _batch_rows(spec: Spec, rows: Rows, ranks: int, decisions: list[Decision]) -> int:
-    tokens = spec.train.batch_tokens
-    mean = f"rows of {rows.longest:,} tokens assumed until prepare has counted them" if rows.assumed else f"counted mean row of {rows.mean:.0f} tokens"
-    if tokens:
-        why = f"set in the spec; {mean}"
-    elif rows.count is None:
-        tokens, why = BATCH_TOKENS[1], "largest automatic batch until the rows are counted"
-    else:
-        epoch = rows.count * rows.mean
-        tokens = int(min(max(epoch / STEPS_PER_EPOCH, BATCH_TOKENS[0]), BATCH_TOKENS[1]))
-        why = f"{epoch:,.0f} tokens an epoch over {STEPS_PER_EPOCH} steps, kept within {BATCH_TOKENS[0]} and {BATCH_TOKENS[1]:,}; {mean}"
-    count = max(1, round(tokens / rows.mean))
-    if rows.count is not None:
-        count = min(count, rows.count)
-    if count < ranks:
-        count, why = ranks, f"{why}; at least one row for each of {ranks} processes"
-    decisions.append(Decision(field="train.batch_tokens", value=f"{tokens:,} ({count} rows)", why=why))
-    return count
-
-
-def _micro_batch(fit: Fit, shape: ModelShape | None, facts: Facts, rows: Rows, batch_rows: int, decisions: list[Decision]) -> tuple[int, int]:
+def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, decisions: list[Decision]) -> tuple[int, int]:
     """The largest power of two that fits and divides the work of a rank without waste."""
-    share = max(1, batch_rows // fit.load.ranks)
+    share = max(1, step_rows // fit.load.ranks)
     micro = 1
     while shape and micro * 2 <= min(share, MAX_MICRO_BATCH):
         larger = Fit(replace(fit.load, micro_batch=micro * 2), training_bytes(shape, replace(fit.load, micro_batch=micro * 2)), fit.room_gib)
@@ -250,7 +207,7 @@ def _micro_batch(fit: Fit, shape: ModelShape | None, facts: Facts, rows: Rows, b
         Decision(
             field="micro-batch x accumulation",
             value=f"{micro} x {accumulation}",
-            why=f"{batch_rows} rows a step over {fit.load.ranks} process(es); the largest power of two in memory",
+            why=f"{step_rows} rows a step over {fit.load.ranks} process(es); the largest power of two in memory",
         )
     )
     if shape:
@@ -290,19 +247,3 @@ def _trained(shape: ModelShape | None, load: Load) -> int:
     if shape is None:
         return 0
     return shape.parameters if load.adapter == "full" else shape.lora(load.rank)
-
-
-def _checkpoint_every(spec: Spec, rows: Rows, batch_rows: int, trained: int, decisions: list[Decision]) -> int:
-    if spec.train.checkpoint.every:
-        return spec.train.checkpoint.every
-    if rows.count is None:
-        return 100
-    # As the trainer counts: the last batch of an epoch may be short.
-    steps = spec.train.max_steps or max(1, math.ceil(spec.train.epochs * math.ceil(rows.count / batch_rows)))
-    # Weights and two moments in fp32: an adapter's are small, a whole model's take longer to write than many steps.
-    gib = 12 * trained / GIB
-    wanted = CHECKPOINTS_PER_RUN if gib < LARGE_CHECKPOINT_GIB else LARGE_CHECKPOINTS_PER_RUN
-    every = max(1, -(-steps // wanted))
-    size = f" of {gib:.2f} GiB" if trained else ""
-    decisions.append(Decision(field="train.checkpoint.every", value=f"{every} steps", why=f"about {wanted}{size} in {steps} steps"))
-    return every

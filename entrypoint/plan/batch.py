@@ -1,0 +1,73 @@
+"""How many rows make an optimizer step, and how many steps lie between two checkpoints."""
+
+import math
+from dataclasses import dataclass
+
+from entrypoint.plan.memory import GIB
+from schemas.plan import Decision
+from schemas.spec import Spec
+
+STEPS_PER_EPOCH = 32
+"""Aim of the automatic batch: small sets still get this many updates an epoch."""
+
+BATCH_TOKENS = (512, 65_536)
+"""Bounds of the automatic batch, in tokens."""
+
+CHECKPOINTS_PER_RUN = 20
+"""Of an adapter: they are small."""
+
+LARGE_CHECKPOINT_GIB = 2.0
+LARGE_CHECKPOINTS_PER_RUN = 4
+"""Of more than LARGE_CHECKPOINT_GIB: writing and hashing one takes longer than many steps."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of the rows: counted by prepare, or assumed before it ran."""
+
+    count: int | None
+    mean: float
+    """Tokens."""
+
+    longest: int
+    """Tokens."""
+
+    assumed: bool
+
+
+def batch_rows(spec: Spec, rows: Rows, ranks: int, decisions: list[Decision]) -> int:
+    """Rows of one optimizer step over all ranks."""
+    tokens = spec.train.batch_tokens
+    mean = f"rows of {rows.longest:,} tokens assumed until prepare has counted them" if rows.assumed else f"counted mean row of {rows.mean:.0f} tokens"
+    if tokens:
+        why = f"set in the spec; {mean}"
+    elif rows.count is None:
+        tokens, why = BATCH_TOKENS[1], "largest automatic batch until the rows are counted"
+    else:
+        epoch = rows.count * rows.mean
+        tokens = int(min(max(epoch / STEPS_PER_EPOCH, BATCH_TOKENS[0]), BATCH_TOKENS[1]))
+        why = f"{epoch:,.0f} tokens an epoch over {STEPS_PER_EPOCH} steps, kept within {BATCH_TOKENS[0]} and {BATCH_TOKENS[1]:,}; {mean}"
+    count = max(1, round(tokens / rows.mean))
+    if rows.count is not None:
+        count = min(count, rows.count)
+    if count < ranks:
+        count, why = ranks, f"{why}; at least one row for each of {ranks} processes"
+    decisions.append(Decision(field="train.batch_tokens", value=f"{tokens:,} ({count} rows)", why=why))
+    return count
+
+
+def checkpoint_every(spec: Spec, rows: Rows, step_rows: int, trained: int, decisions: list[Decision]) -> int:
+    """Optimizer steps between two checkpoints; `trained` is the number of weights that move, 0 where it is not known."""
+    if spec.train.checkpoint.every:
+        return spec.train.checkpoint.every
+    if rows.count is None:
+        return 100
+    # As the trainer counts: the last batch of an epoch may be short.
+    steps = spec.train.max_steps or max(1, math.ceil(spec.train.epochs * math.ceil(rows.count / step_rows)))
+    # Weights and two moments in fp32: an adapter's are small, a whole model's take longer to write than many steps.
+    gib = 12 * trained / GIB
+    wanted = CHECKPOINTS_PER_RUN if gib < LARGE_CHECKPOINT_GIB else LARGE_CHECKPOINTS_PER_RUN
+    every = max(1, -(-steps // wanted))
+    size = f" of {gib:.2f} GiB" if trained else ""
+    decisions.append(Decision(field="train.checkpoint.every", value=f"{every} steps", why=f"about {wanted}{size} in {steps} steps"))
+    return every

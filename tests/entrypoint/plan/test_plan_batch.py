@@ -1,0 +1,45 @@
+"""Rows of a step and steps between checkpoints."""
+
+import pytest
+from known import spec
+
+from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
+from schemas.plan import Decision
+
+COUNTED = Rows(count=300, mean=60.0, longest=110, assumed=False)
+
+
+@pytest.mark.parametrize(
+    ("train", "ranks", "rows"),
+    [
+        ("", 1, 9),  # 18,000 tokens over 32 steps are 562: 9 rows of 60
+        ("train: {batch_tokens: 240}", 1, 4),
+        ("train: {batch_tokens: 16}", 1, 1),
+        ("train: {batch_tokens: 16}", 8, 8),  # a process without a row could not take part
+        ("train: {batch_tokens: 1000000}", 1, 300),  # never more than there are
+    ],
+)
+def test_rows_of_a_step(train: str, ranks: int, rows: int) -> None:
+    decisions: list[Decision] = []
+    assert batch_rows(spec(train), COUNTED, ranks, decisions) == rows
+    assert f"({rows} rows)" in decisions[0].value
+
+
+def test_the_automatic_batch_has_a_least_and_a_most() -> None:
+    few, many = Rows(10, 20.0, 30, False), Rows(10_000_000, 500.0, 900, False)
+    assert batch_rows(spec(), few, 1, []) == 10
+    assert batch_rows(spec(), many, 1, []) == round(65_536 / 500)
+
+
+@pytest.mark.parametrize(
+    ("train", "trained", "every"),
+    [
+        ("train: {epochs: 2}", 5_000_000, 8),  # 150 steps, about 20 small checkpoints
+        ("train: {epochs: 2}", 1_000_000_000, 38),  # 11 GiB each: about 4
+        ("train: {epochs: 0.01}", 5_000_000, 1),
+        ("train: {max_steps: 40}", 5_000_000, 2),
+        ("train: {checkpoint: {every: 7}}", 5_000_000, 7),
+    ],
+)
+def test_steps_between_checkpoints(train: str, trained: int, every: int) -> None:
+    assert checkpoint_every(spec(train), COUNTED, 4, trained, []) == every
