@@ -59,7 +59,7 @@ class Chain:
     def merged(self) -> Plan:
         """One plan of all stages, for reading."""
         plans = list(self.plans.values())
-        waiting = tuple(f"{stage}: {error.what}" for stage, error in self.errors.items())
+        waiting = tuple(error.what if error.what.startswith(f"{stage}: ") else f"{stage}: {error.what}" for stage, error in self.errors.items())
         return Plan(
             name=self.spec.name, steps=tuple(s for p in plans for s in p.steps), decisions=tuple(d for p in plans for d in p.decisions), waiting=waiting
         )

@@ -1,14 +1,14 @@
 """Plans, states and findings as text for people; no decisions."""
 
 import shutil
-import textwrap
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from schemas.facts import Facts
-from schemas.plan import Plan
+from schemas.plan import Decision, Plan
 
 LINE = "no impact above this line"
 
@@ -32,15 +32,22 @@ def show_plan(plan: Plan, facts: Facts) -> None:
     out.print(steps)
     if plan.decisions:
         out.print()
-        decisions = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        decisions.add_column(style="cyan", no_wrap=True)
-        decisions.add_column(overflow="fold", style="bold", max_width=18)
-        decisions.add_column(overflow="fold", ratio=1)
-        for decision in plan.decisions:
-            decisions.add_row(decision.field, decision.value, decision.why + (f" [{decision.source}]" if decision.source else ""))
-        out.print(decisions)
+    for decision in plan.decisions:
+        _show_decision(decision, out)
     for line in plan.waiting:
+        out.print()
         out.print(Text(f"cannot: {line}", style="red"))
+
+
+def _show_decision(decision: Decision, out: Console) -> None:
+    """On one line where it fits; else the reason below: beside the value it would have twenty characters left at 80."""
+    head = Text.assemble((decision.field, "cyan"), "  ", (decision.value, "bold"))
+    reason = Text(decision.why + (f" [{decision.source}]" if decision.source else ""), style="dim")
+    if head.cell_len + 2 + reason.cell_len <= out.width:
+        out.print(Text.assemble(head, "  ", reason))
+    else:
+        out.print(head)
+        out.print(Padding(reason, (0, 0, 0, 4)))
 
 
 def show_line() -> None:
@@ -65,11 +72,6 @@ def show_table(headings: tuple[str, ...], rows: list[tuple[str, ...]], styles: d
         style = styles.get(row[1], "") if len(row) > 1 else ""
         table.add_row(row[0], Text(row[1], style=style), *row[2:])
     console().print(table)
-
-
-def indent(text: str) -> str:
-    """Text under a heading."""
-    return textwrap.indent(text, "    ")
 
 
 def _awaited(stage: str) -> str:

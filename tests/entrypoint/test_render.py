@@ -48,6 +48,7 @@ def test_plan(capsys: pytest.CaptureFixture[str]) -> None:
         f"export  a step  {'a' * 16}",
         "",
         "f  v  because [a paper]",
+        "",
         "cannot: serve: no GPU",
     ]
 
