@@ -48,7 +48,7 @@ generate: venv ## Write schemas/spec.schema.json, docs/spec.md, docs/cli.md
 test-light: lint generated ## Tests without images, under a minute
 	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not gpu"
 
-test-images: images venv ## Real tiny runs of each stage, inside its image
+test-images: images model venv ## Real tiny runs of each stage, inside its image
 	@bash tests/image/run.sh
 
 test-e2e: images model key venv ## The demo's chain through Compose, talked to by the openai client

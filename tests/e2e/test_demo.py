@@ -4,20 +4,17 @@ One chain for the whole module: training is killed once on the way, and everythi
 """
 
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import openai
 import pytest
+from project import ROOT, Project
 
-ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = [json.loads(line) for line in (ROOT / "data/harbor/held-out.jsonl").read_text(encoding="utf-8").splitlines()]
 KILL_AFTER_STEP = 24
 """Optimizer steps; a few checkpoints exist by then and most of the work is still to be done."""
@@ -25,36 +22,11 @@ KILL_AFTER_STEP = 24
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400), pytest.mark.skipif(not shutil.which("docker"), reason="needs Docker")]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Project:
-    """A Compose project beside the user's own."""
-
-    def __init__(self, name: str, port: int):
-        self.environment = {**os.environ, "PROJECT": name, "PORT": str(port), "ACCELERATOR": "cpu", "SPEC": "./specs/demo.yaml"}
-        self.port = port
-
-    def run(self, *argv: str, code: int | None = 0) -> str:
-        done = subprocess.run(argv, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
-        assert code is None or done.returncode == code, f"{argv}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
-
-    def compose(self, *arguments: str, code: int | None = 0) -> str:
-        return self.run("docker", "compose", *arguments, code=code)
-
-    def stage(self, name: str, code: int | None = 0) -> str:
-        return self.compose("run", "--rm", "--no-deps", name, code=code)
-
-
 @pytest.fixture(scope="module")
 def project() -> Iterator[Project]:
-    made = Project(f"caisson-e2e-{os.getpid()}", free_port())
+    made = Project("demo", "./specs/demo.yaml")
     yield made
-    made.compose("--profile", "*", "down", "--volumes", "--timeout", "10")
+    made.remove()
 
 
 @pytest.fixture(scope="module")
