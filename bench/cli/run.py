@@ -1,7 +1,7 @@
 """How long the command line takes when there is nothing to compute: `validate`, `plan`, and each stage that is up to date.
 
-Fresh processes, medians. The stages run inside the train image against the demo's store (run `make demo` first), timed inside the
-container, since starting one is the engine's time. Writes result.json beside this file.
+Fresh processes, medians. The stages of specs/cpu-smoke.yaml are run once through Compose, in a project of their own, and then timed inside
+the train image, since starting a container is the engine's time. Writes result.json beside this file.
 """
 
 import json
@@ -17,7 +17,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNS = 15
-VOLUME = f"{os.environ.get('PROJECT', 'caisson')}_store"
+SPEC = "./specs/cpu-smoke.yaml"
+ENVIRONMENT = {**os.environ, "PROJECT": "caisson-bench-cli", "SPEC": SPEC, "ACCELERATOR": "cpu"}
+VOLUME = "caisson-bench-cli_store"
 IMAGE = f"{os.environ.get('REGISTRY', 'caisson')}/train:{os.environ.get('TAG', 'dev')}-cpu"
 
 INSIDE = """
@@ -57,11 +59,13 @@ def main() -> None:
         "validate": seconds("validate", "specs/demo.yaml"),
         "plan": seconds("plan", "specs/zero3-70b-8gpu.yaml", "--facts", "tests/facts/h100x8.json", "--store", "/nonexistent/store"),
     }
+    for stage in ("fetch", "prepare", "train", "export"):
+        subprocess.run(["docker", "compose", "run", "--rm", "--no-deps", stage], cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True)
     mounts = [
         "--volume",
         f"{VOLUME}:/store",
         "--volume",
-        f"{ROOT}/specs/demo.yaml:/spec.yaml:ro",
+        f"{ROOT}/{SPEC}:/spec.yaml:ro",
         "--volume",
         f"{ROOT}/models:/models:ro",
         "--volume",
@@ -80,6 +84,7 @@ def main() -> None:
     }
     (HERE / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["median_seconds"], indent=1))
+    subprocess.run(["docker", "compose", "--profile", "*", "down", "--volumes"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True)
 
 
 if __name__ == "__main__":
