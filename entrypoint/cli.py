@@ -12,6 +12,7 @@ import click
 from entrypoint import __version__, render
 from entrypoint.chain import STAGES, Chain, follow, machine, read_spec
 from entrypoint.doctor import examine
+from entrypoint.plan.fetch import refuse_missing
 from entrypoint.probe import probe
 from entrypoint.run.execute import Told, become, execute, replace_process
 from entrypoint.run.store import Store
@@ -73,6 +74,8 @@ def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
         for step in steps.steps:
             click.echo(f"{stage}: {step.title}: up to date ({step.folder}/{step.id})")
         return
+    if stage == "fetch":
+        refuse_missing([step for step in steps.steps if not place.find(step)], chain.facts)
     render.show_plan(steps, chain.facts)
     render.show_line()
     execute(steps, place)

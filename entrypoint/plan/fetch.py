@@ -1,12 +1,15 @@
 """Plan of the stage fetch: the model and the rows into the store."""
 
+from collections.abc import Sequence
+
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.refuse import refuse_unbuilt
 from entrypoint.plan.step import make_step
 from schemas.data import Rows
+from schemas.errors import UsageError
 from schemas.facts import Facts, SourceFacts
 from schemas.job import FetchJob
-from schemas.plan import Decision, Plan
+from schemas.plan import Decision, Plan, Step
 from schemas.spec import Spec
 
 
@@ -26,6 +29,19 @@ def plan_fetch(spec: Spec, facts: Facts) -> Plan:
         if "://" in source and "@" not in source
     ]
     return Plan(name=spec.name, steps=steps, decisions=tuple(decisions))
+
+
+def refuse_missing(steps: Sequence[Step], facts: Facts) -> None:
+    """Raise UsageError where a local source of these steps is not there: before the first of them has written anything."""
+    for step in steps:
+        assert isinstance(step.job, FetchJob)
+        for source in step.job.sources:
+            if source in facts.sources and facts.sources[source].kind == "missing":
+                where = "model.source" if step.job.role == "model" else "data"
+                raise UsageError(
+                    f"{where}: {source} is not there",
+                    "in a container /models and /data are the folders ./models and ./data of the host, or those that MODELS and DATA name",
+                )
 
 
 def row_sources(spec: Spec) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from entrypoint.run.events import Events
-from entrypoint.run.ranks import is_first
+from entrypoint.run.ranks import is_first, is_one_of_several, leave
 from entrypoint.run.seal import write_durably
 from schemas.errors import CaissonError, MachineError
 from schemas.job import Task
@@ -51,6 +51,8 @@ def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
             MachineError(f"no space left on the store while writing {task.output}", "make room and run the same command again: it goes on from what is sealed"),
             events,
         )
+    if is_one_of_several():
+        leave()
     sys.exit(0)
 
 

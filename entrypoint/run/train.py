@@ -32,6 +32,8 @@ def train(task: Task, events: Events) -> dict[str, Any]:
             f"train was stopped at step {trainer.state.global_step}; its checkpoint is sealed", "run the same command again: it goes on from there"
         )
     _save(trainer, task, output)
+    trainer.accelerator.wait_for_everyone()  # no rank leaves while another still writes
+    trainer.accelerator.end_training()
     return _summary(output) if is_first() else {}
 
 

@@ -4,7 +4,7 @@ import pytest
 from known import facts, spec
 
 from entrypoint.plan import plan_fetch
-from entrypoint.plan.fetch import row_sources
+from entrypoint.plan.fetch import refuse_missing, row_sources
 from schemas.errors import UsageError
 from schemas.facts import SourceFacts
 from schemas.job import FetchJob
@@ -78,3 +78,11 @@ def test_unbuilt_sections_are_refused(section: str) -> None:
     with pytest.raises(UsageError, match=r"evaluate: suites and gates are not built yet") as caught:
         plan_fetch(spec(f"evaluate: {section}"), facts())
     assert caught.value.exit_code == 2
+
+
+def test_a_source_that_is_not_there_is_refused_before_anything_is_written() -> None:
+    here = facts().model_copy(update={"sources": {"/data/a.jsonl": SourceFacts(kind="missing")}})
+    steps = plan_fetch(spec(), here).steps
+    with pytest.raises(UsageError, match=r"data: /data/a\.jsonl is not there"):
+        refuse_missing(steps, here)
+    refuse_missing(steps[:1], here)
