@@ -25,6 +25,7 @@ until [ "$(docker inspect --format '{{.State.Health.Status}}' "$(docker compose 
 done
 
 body=$(python3 -c 'import json, sys; print(json.dumps({"model": "port-ossley", "temperature": 0, "max_tokens": 64, "messages": [{"role": "user", "content": sys.argv[1]}]}))' "$QUESTION")
+quoted=$(sed "s/'/'\\\\''/g" <<<"$body")    # as it stands between single quotes in a shell
 tuned=$(curl --silent --show-error --fail-with-body --noproxy '*' "http://127.0.0.1:$PORT/v1/chat/completions" \
     --header "Content-Type: application/json" --header @<(printf 'Authorization: Bearer %s' "$(cat "$KEY_FILE")") --data "$body" \
     | python3 -c 'import json, sys; print(json.load(sys.stdin)["choices"][0]["message"]["content"].strip())')
@@ -39,7 +40,7 @@ tuned      $tuned
 Ask again:
   curl http://127.0.0.1:$PORT/v1/chat/completions -H "Content-Type: application/json" \\
     -H "Authorization: Bearer \$(cat $KEY_FILE)" \\
-    -d '$body'
+    -d '$quoted'
 
 From start to answer: $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s. Stop the server with: docker compose down
 TEXT
