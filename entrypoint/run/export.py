@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.events import Events, say
-from entrypoint.run.greedy import Answer, answer, compare
+from entrypoint.run.greedy import LARGEST_DIFFERENCE, Answer, answer, compare
 from entrypoint.run.leaf import run_leaf
 from entrypoint.run.load_model import load_plain
 from entrypoint.run.weights import WEIGHTS
@@ -85,7 +85,7 @@ def _record(output: Path, golden: list[dict[str, Any]], before: list[Answer], af
 
 
 def _judge(golden: list[dict[str, Any]], before: list[Answer], after: list[Answer], verdicts: list[Any], output: Path) -> None:
-    wrong = next((i for i, v in enumerate(verdicts) if not (v.equal or v.tie)), None)
+    wrong = next((i for i, v in enumerate(verdicts) if not (v.equal or v.tie) or v.largest_difference > LARGEST_DIFFERENCE), None)
     if wrong is None:
         return
     from transformers import AutoTokenizer
