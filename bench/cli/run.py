@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-RUNS = 15
+RUNS = 9
 SPEC = "./specs/cpu-smoke.yaml"
 ENVIRONMENT = {**os.environ, "PROJECT": "caisson-bench-cli", "SPEC": SPEC, "ACCELERATOR": "cpu"}
 VOLUME = "caisson-bench-cli_store"
