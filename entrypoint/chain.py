@@ -67,9 +67,9 @@ class Chain:
 
 def read_spec(path: Path) -> Spec:
     """The spec of a file; raises SpecError for what is wrong in it and UsageError for a file that cannot be read."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", "name the spec's file")
     try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", "name the spec's file")
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"{path} is not there", "name a spec file; examples are in specs/") from None

@@ -1,5 +1,6 @@
 """Plan -> effects, one step at a time. The only module that starts the processes of a plan."""
 
+import errno
 import json
 import os
 import shutil
@@ -38,7 +39,14 @@ Launch = Callable[[Step, tuple[str, ...], dict[str, str], int], int]
 def execute(plan: Plan, store: Store, launch: Launch | None = None) -> None:
     """Run each step that is not sealed yet. Raises the error of the first that fails."""
     for step in plan.steps:
-        _run(step, plan.name, store, launch or launch_process)
+        try:
+            _run(step, plan.name, store, launch or launch_process)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise MachineError(
+                f"{step.stage}: no space left on the store {store.root}; nothing was sealed", "make room and run the same command again"
+            ) from None
 
 
 def _run(step: Step, name: str, store: Store, launch: Launch) -> None:

@@ -67,8 +67,12 @@ class Store:
     def lock(self, step: Step) -> Iterator[int]:
         """Hold the artifact alone; yields the descriptor, which the step's process inherits so that the lock outlives this one."""
         place = self.root / step.folder / f".lock-{step.id}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            fix = "give the store to uid 10001 (chown -R 10001:10001), make room, or name another with --store"
+            raise MachineError(f"the store {self.root} cannot be written: {error.strerror}", fix) from None
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
