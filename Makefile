@@ -1,6 +1,7 @@
 # `make` lists the targets. Settings: ACCELERATOR=cpu|cuda, SPEC=specs/demo.yaml, PORT=8000, REGISTRY, TAG.
 ACCELERATOR ?= cpu
 export ACCELERATOR
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON := .venv/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -21,13 +22,13 @@ preflight: ## What would stop the demo, looked for in its first second
 engine: ## Docker Engine and Compose, installed from Debian's packages where they are missing
 	@bash setup/engine.sh
 
-images: engine ## The images of $(ACCELERATOR)
+images: engine venv ## The images of $(ACCELERATOR)
 	@bash setup/images.sh $(ACCELERATOR)
 
 push: images ## Push the images to REGISTRY
 	@REGISTRY=$${REGISTRY:?set REGISTRY to where the images go} bash setup/bake.sh --push
 
-model: ## The demo's base model into models/
+model: venv ## The demo's base model into models/
 	@bash setup/model.sh
 
 key: ## An API key into secrets/api_key
@@ -61,4 +62,4 @@ down: ## Stop every service, also those of profiles
 	@docker compose --profile '*' down
 
 clean: down ## Remove the store: models, checkpoints and exports are lost
-	@docker volume rm --force caisson_store
+	@docker volume rm --force $${PROJECT:-caisson}_store

@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 export ACCELERATOR=${1:-cpu}; shift || true
 case "$ACCELERATOR" in cpu | cuda) ;; *) echo "images: the accelerator is cpu or cuda, not: $ACCELERATOR" >&2; exit 2 ;; esac
 bash setup/engine.sh
-BASE_IMAGE=$(bash setup/base.sh) && export BASE_IMAGE
+BASE_IMAGE=$(bash setup/base.sh)
+export BASE_IMAGE
 if [ -n "${VERBOSE:-}" ]; then
     bash setup/bake.sh "$@"
 else
