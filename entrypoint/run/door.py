@@ -26,7 +26,7 @@ _digests: list[bytes] = []
 def read_keys(file: Path) -> list[bytes]:
     """sha256 of each key in the file, one a line; raises MachineError where there is none."""
     try:
-        lines = file.read_text(encoding="utf-8").split()
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except FileNotFoundError:
         raise MachineError(f"no API key: {file} is not there", "`make key` writes secrets/api_key; Compose mounts it as a secret") from None
     except PermissionError:
@@ -37,6 +37,8 @@ def read_keys(file: Path) -> list[bytes]:
         raise MachineError(f"the API key file {file} is not text", "put one key on a line, or let `make key` write it") from None
     if not lines:
         raise MachineError(f"the API key file {file} is empty", "put one key on a line")
+    if any(len(line.split()) > 1 for line in lines):
+        raise MachineError(f"the API key file {file} has a line with spaces in it", "put one key on a line and nothing else: no comments")
     return [hashlib.sha256(line.encode()).digest() for line in lines]
 
 

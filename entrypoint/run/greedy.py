@@ -1,5 +1,6 @@
 """Greedy answers with their log-probabilities, and whether two of them are the same answer."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,4 +62,6 @@ def compare(first: Answer, second: Answer) -> Verdict:
     differences = [abs(a - b) for a, b in zip(first.logprobs[:shared], second.logprobs[:shared], strict=True)]
     equal = first.ids == second.ids
     tie = not equal and shared < len(first.margins) and first.margins[shared] < NEAR_TIE
+    if not all(math.isfinite(p) for p in (*first.logprobs, *second.logprobs)):  # max() would pass over a NaN
+        return Verdict(False, False, math.inf)
     return Verdict(equal, tie, max(differences, default=0.0))

@@ -1,5 +1,6 @@
 """TRL's trainer with sealed checkpoints, a clean stop on SIGTERM, and progress that says when it will be done."""
 
+import math
 import shutil
 import signal
 import time
@@ -20,6 +21,7 @@ from entrypoint.run.checkpoints import remove_old, seal_checkpoint
 from entrypoint.run.events import Events, say
 from entrypoint.run.ranks import is_first
 from entrypoint.run.shards import read_shards
+from schemas.errors import GateRefused
 
 Collator = DataCollatorForLanguageModeling
 """Pads ids with the pad token and labels with -100: where pad and end token are one, the mask still tells them apart."""
@@ -120,6 +122,10 @@ class Progress(TrainerCallback):
             return
         if "loss" not in logs:
             return
+        if not math.isfinite(logs["loss"]):
+            raise GateRefused(
+                f"the loss is {logs['loss']} at step {state.global_step}", "lower train.learning_rate, or check the base model's weights; nothing was sealed"
+            )
         tokens = logs.get("num_tokens", self.tokens)
         rate = (tokens - self.tokens) / max(1e-9, now - self.stepped)
         done = state.global_step - self.first_step

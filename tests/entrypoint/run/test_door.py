@@ -192,3 +192,11 @@ def test_not_text(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"is not text") as caught:
         read_keys(tmp_path / "key")
     assert "xff" not in str(caught.value), "a key is never shown"
+
+
+@pytest.mark.parametrize("content", ["my secret phrase\n", "# the key\nabc\n"])
+def test_a_line_of_several_words_is_no_key(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(content)
+    with pytest.raises(MachineError, match="a line with spaces"):
+        read_keys(file)

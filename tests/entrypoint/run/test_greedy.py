@@ -52,3 +52,9 @@ def test_border(margin: float, tie: bool) -> None:
 
 def test_nothing_is_equal_to_nothing() -> None:
     assert compare(other([]), other([])) == Verdict(equal=True, tie=False, largest_difference=0.0)
+
+
+def test_an_answer_that_is_not_a_number_is_never_the_same() -> None:
+    nan = float("nan")
+    verdict = compare(Answer([5, 6], [-0.1, nan], [1.0, nan]), Answer([5, 6], [-0.1, nan], [1.0, nan]))
+    assert not verdict.equal and not verdict.tie and verdict.largest_difference == float("inf")
