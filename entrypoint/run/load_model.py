@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from schemas.errors import GateRefused
 from schemas.job import AdapterJob, TrainJob
 
 
 def load_for_training(folder: Path, job: TrainJob) -> Any:
     """The base as it is trained: fp32 masters for full weights, the run's precision under LoRA, NF4 under QLoRA."""
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     types = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     options: dict[str, Any] = {"dtype": torch.float32 if job.adapter.kind == "full" else types[job.precision]}
@@ -21,8 +22,22 @@ def load_for_training(folder: Path, job: TrainJob) -> Any:
             from entrypoint.run.ranks import local_rank
 
             options["device_map"] = {"": local_rank()}
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa", **options)
+    model = _load(folder, **options)
     model.config.use_cache = False
+    return model
+
+
+def _load(folder: Path, **options: Any) -> Any:
+    """The model with every weight from the folder; transformers would fill missing ones with random numbers and only warn."""
+    from transformers import AutoModelForCausalLM
+
+    model, found = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa", output_loading_info=True, **options)
+    wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    if wrong:
+        raise GateRefused(
+            f"{len(wrong)} weights of the model in {folder} are missing or of another shape; the first is {wrong[0]}",
+            "fetch the model again; its files do not belong together",
+        )
     return model
 
 
@@ -40,7 +55,6 @@ def lora_config(adapter: AdapterJob) -> Any:
 def load_plain(folder: Path) -> Any:
     """A model for inference in fp32, on the GPU where this container has one: the device changes no artifact, so no plan names it."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa", dtype=torch.float32)
+    model = _load(folder, dtype=torch.float32)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

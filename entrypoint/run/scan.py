@@ -11,10 +11,10 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from entrypoint.run.safetensors_header import BadHeader, check_safetensors
-from schemas.errors import GateRefused
+from schemas.errors import GateRefused, MachineError
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken")
 """Of files that transformers and the engines read from a model folder."""
@@ -100,10 +100,15 @@ def is_weight(path: str) -> bool:
     return path in ("model.safetensors", "model.safetensors.index.json")
 
 
+def _unreadable(error: OSError) -> NoReturn:
+    """os.walk passes over a folder that it cannot list unless it is told not to: whole folders of rows would be missing in silence."""
+    raise MachineError(f"{error.filename} cannot be read: {error.strerror}", "give uid 10001 the right to read it: chmod -R a+rX")
+
+
 def walk(folder: Path, shown: str) -> Iterator[str]:
     """Regular files below `folder`, without hidden ones. Raises GateRefused for links that leave it and for pipes, sockets and devices."""
     root = folder.resolve()
-    for base, folders, names in os.walk(root):
+    for base, folders, names in os.walk(root, onerror=_unreadable):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted([*names, *(f for f in folders if (Path(base) / f).is_symlink())]):
             path = Path(base) / name

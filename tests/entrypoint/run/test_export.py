@@ -60,3 +60,16 @@ def test_another_answer_is_told_from_a_near_tie():
     assert compare(first, Answer([5, 9, 7], [-0.1, -0.2, -0.3], [3, 1, 2])).tie
     apart = compare(first, Answer([5, 6, 8], [-0.1, -0.2, -0.3], [3, 1, 2]))
     assert not apart.equal and not apart.tie
+
+
+@pytest.mark.parametrize("adapter", ["{kind: lora}", "{kind: full}"])
+def test_a_base_without_all_of_its_weights_is_refused(sources, tmp_path, adapter):
+    from safetensors.torch import load_file, save_file
+
+    model = write_model(tmp_path / "model")
+    weights = load_file(model / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if "layers.1." not in k}, model / "model.safetensors", metadata={"format": "pt"})
+    path, store = spec(tmp_path, model, sources[1], adapter=adapter, train="{max_steps: 2, batch_tokens: 240}"), tmp_path / "store"
+    for stage in ("fetch", "prepare"):
+        run(stage, path, "--store", store, cwd=tmp_path)
+    assert "are missing or of another shape" in run("train", path, "--store", store, cwd=tmp_path, code=4)
