@@ -80,6 +80,11 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         accumulation=accumulation,
         gradient_checkpointing=fit.load.gradient_checkpointing,
         checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, _trained(shape, fit.load), decisions),
+        checkpoint_seconds=60 * spec.train.checkpoint.every_minutes if spec.train.checkpoint.every_minutes else None,
+        deterministic=_deterministic(spec, facts, decisions),
+        max_bad_steps=spec.train.max_bad_steps,
+        watchdog_times=spec.train.watchdog.times,
+        watchdog_seconds=spec.train.watchdog.at_least_seconds,
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
         track=spec.track,
@@ -87,7 +92,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
-        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load),
+        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic),
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
 
@@ -240,6 +245,19 @@ def _learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float
         Decision(field="train.learning_rate", value=f"{row['value']:g}", why=f"default for {spec.method.kind} with {adapter}", source=row["source"])
     )
     return float(row["value"])
+
+
+def _deterministic(spec: Spec, facts: Facts, decisions: list[Decision]) -> bool:
+    wanted = spec.train.deterministic
+    value = facts.device == "cpu" if wanted is None else wanted
+    if wanted is not None:
+        why = "set in the spec"
+    elif value:
+        why = "a CPU's kernels are: a resumed run equals one that was never stopped, bit for bit"
+    else:
+        why = "some fast GPU kernels add in no fixed order: a resumed run loses no row, but its last bits differ"
+    decisions.append(Decision(field="train.deterministic", value=str(value).lower(), why=why))
+    return value
 
 
 def _trained(shape: ModelShape | None, load: Load) -> int:

@@ -5,6 +5,7 @@ Order (ALICE, OSDI'14): files are flushed, then the manifest, then the folder, t
 
 import hashlib
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +14,14 @@ from pydantic import ValidationError
 from schemas.manifest import FILE_NAME, File, Manifest
 
 
-def seal(partial: Path, final: Path, manifest: Manifest) -> Manifest:
-    """Hash and flush every file of `partial`, write the manifest, and rename the folder to `final`."""
-    files = tuple(_describe(path, partial) for path in sorted(partial.rglob("*")) if path.is_file() and path.name != FILE_NAME)
+def seal(partial: Path, final: Path, manifest: Manifest, known: Mapping[str, File] | None = None) -> Manifest:
+    """Hash and flush every file of `partial`, write the manifest, and rename the folder to `final`.
+
+    `known` are files, by relative path, that were hashed and flushed while they were written; they are not read again.
+    """
+    known = known or {}
+    paths = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != FILE_NAME)
+    files = tuple(known.get(path.relative_to(partial).as_posix()) or _describe(path, partial) for path in paths)
     sealed = manifest.model_copy(update={"files": files, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
     write_durably(partial / FILE_NAME, sealed.model_dump_json(indent=2) + "\n")
     for folder in sorted((p for p in partial.rglob("*") if p.is_dir()), reverse=True):
