@@ -64,7 +64,6 @@ ELSEWHERE = {
         ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "quiet", "sealed_trainer", "serve_vllm", "shards")),
         "needs torch, transformers, numpy or vllm: the tests of prepare, train and export in an image and the end-to-end test run it",
     ),
-    "entrypoint.run.leaf": "tests/entrypoint/run/test_fetch.py and test_execute.py run it as a process",
     **dict.fromkeys(
         ("schemas." + part for part in ("base", "data", "errors", "job", "load", "manifest", "method", "model", "outcome", "plan", "shape", "spec", "train", "tree", "unbuilt", "wording")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",

@@ -3,6 +3,7 @@
 import errno
 import importlib.metadata as metadata
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,9 @@ PACKAGES = (
 """Named in the manifest where they are installed."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE_WORDS = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed|inline_container\.cc.* unexpected pos ")
+"""What libraries in Rust and C++ say of a full disk. torch drops the system's reason: it only finds that less came to lie in the file than
+it wrote (caffe2/serialize/inline_container.cc)."""
 
 
 def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
@@ -71,7 +75,7 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or what caused it, is a full disk; libraries in Rust and C++ only say so in words."""
     seen: BaseException | None = error
     while seen is not None:
-        if (isinstance(seen, OSError) and seen.errno in NO_SPACE) or "No space left on device" in str(seen):
+        if (isinstance(seen, OSError) and seen.errno in NO_SPACE) or NO_SPACE_WORDS.search(str(seen)):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
