@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from entrypoint.documents import read_document
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
 from entrypoint.plan.fetch import row_sources
 from entrypoint.probe import probe, read_model
@@ -67,17 +68,7 @@ class Chain:
 
 def read_spec(path: Path) -> Spec:
     """The spec of a file; raises SpecError for what is wrong in it and UsageError for a file that cannot be read."""
-    try:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder", "name the spec's file")
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not there", "name a spec file; examples are in specs/") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}", "save the file as UTF-8") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-    return load(text, path.name)
+    return load(read_document(path, "spec file", "name a spec file; examples are in specs/"), path.name)
 
 
 def machine(spec: Spec, store: Store) -> Facts:
@@ -130,4 +121,4 @@ def _find(step: Step, store: Store, facts: Facts) -> Sealed | None:
 
 
 def _out_of_sight(sources: tuple[str, ...], facts: Facts) -> bool:
-    return any(source in facts.sources and facts.sources[source].kind == "missing" for source in sources)
+    return any(source in facts.sources and facts.sources[source].kind in ("missing", "unreadable") for source in sources)

@@ -5,14 +5,15 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from entrypoint import __version__, render
 from entrypoint.chain import STAGES, Chain, follow, machine, read_spec
 from entrypoint.doctor import examine
-from entrypoint.plan.fetch import refuse_missing
+from entrypoint.documents import read_document
+from entrypoint.plan.fetch import refuse_absent
 from entrypoint.probe import probe
 from entrypoint.run.execute import Told, become, execute, replace_process
 from entrypoint.run.store import Store
@@ -75,7 +76,7 @@ def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
             click.echo(f"{stage}: {step.title}: up to date ({step.folder}/{step.id})")
         return
     if stage == "fetch":
-        refuse_missing([step for step in steps.steps if not place.find(step)], chain.facts)
+        refuse_absent([step for step in steps.steps if not place.find(step)], chain.facts)
     render.show_plan(steps, chain.facts)
     render.show_line()
     execute(steps, place)
@@ -161,16 +162,13 @@ def schema() -> None:
 
 
 def _read_facts(path: Path) -> Facts:
+    text = read_document(path, "facts file", "record this machine's facts, or take one of tests/facts/")
     try:
-        return Facts.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not there", "record this machine's facts, or take one of tests/facts/") from None
-    except ValueError as error:
-        detail: Any = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
+        return Facts.model_validate_json(text)
+    except ValidationError as error:
+        detail = error.errors()[0]
         where = ": ".join(filter(None, (str(path), ".".join(map(str, detail["loc"])))))
         raise UsageError(f"{where}: not a facts file: {detail['msg']}", "its form is in schemas/facts.py") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
 
 
 def _stop(number: int, _: object) -> None:

@@ -102,7 +102,16 @@ LEAVES = {
     for name, tree in TREES.items()
     if name.startswith("entrypoint.run.") and any(isinstance(n, ast.If) and ast.unparse(n.test) == "__name__ == '__main__'" for n in tree.body)
 }
-COMMAND_LINE = ("entrypoint", "entrypoint.__main__", "entrypoint.cli", "entrypoint.chain", "entrypoint.render", "entrypoint.status", "entrypoint.doctor")
+COMMAND_LINE = (
+    "entrypoint",
+    "entrypoint.__main__",
+    "entrypoint.cli",
+    "entrypoint.chain",
+    "entrypoint.documents",
+    "entrypoint.render",
+    "entrypoint.status",
+    "entrypoint.doctor",
+)
 
 
 def top(module: str) -> str:
