@@ -67,12 +67,13 @@ def _run(step: Step, name: str, store: Store, launch: Launch) -> None:
         events = Events(Path(task.events))
         events.write("started", stage=step.stage, identity=step.identity, folder=step.folder)
         start = time.monotonic()
-        code = launch(step, _argv(step, path), step.environment, descriptor)
+        argv = _argv(step, path)
+        code = launch(step, argv, step.environment, descriptor)
         if code in TOLD:
             raise Told(code)
         if code:
             raise StepFailed(
-                f"{step.stage}: {step.title} ended with {_describe_exit(code)}: {' '.join(step.argv)}",
+                f"{step.stage}: {step.title} ended with {_describe_exit(code)}: {' '.join(argv)}",
                 f"its output is above; events: {task.events}; the same command tries again",
             )
         left = json.loads(Path(task.summary).read_text(encoding="utf-8"))

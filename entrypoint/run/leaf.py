@@ -5,14 +5,15 @@ import importlib.metadata as metadata
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from entrypoint.run.events import Events
 from entrypoint.run.ranks import is_first, is_one_of_several, leave
 from entrypoint.run.seal import write_durably
-from schemas.errors import CaissonError, MachineError
+from schemas.errors import CaissonError, GateRefused, MachineError
 from schemas.job import Task
 
 PACKAGES = (
@@ -58,6 +59,23 @@ def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
     if is_one_of_several():
         leave()
     sys.exit(0)
+
+
+@contextmanager
+def judging(what: str, fix: str) -> Iterator[None]:
+    """Around one call of a library over files that came from outside: whatever it raises says that they are not fit.
+
+    Which errors that are cannot be listed: tokenizers raises bare Exception, transformers a KeyError for a word that it does not know.
+    """
+    try:
+        yield
+    except (CaissonError, MemoryError):
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise GateRefused(f"{what}: {said if len(said) <= 240 else said[:237] + '...'}", fix) from error
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,8 @@ from typing import Any
 from entrypoint.run.events import Events, say
 from entrypoint.run.golden import choose_golden
 from entrypoint.run.leaf import run_leaf
+from entrypoint.run.loadable import check_model, load_tokenizer
+from entrypoint.run.quiet import hush
 from entrypoint.run.rows import Rejected, Row, read_rows
 from entrypoint.run.shards import ShardWriter
 from entrypoint.run.template import Encoded, Renderer, TemplateFault, stop_ids
@@ -159,6 +161,8 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     job, output, model = task.job, Path(task.output), Path(task.inputs["model"])
     for old in output.iterdir():  # an attempt that was stopped: nothing of it is used
         shutil.rmtree(old) if old.is_dir() else old.unlink()
+    hush()
+    check_model(model)
     renderer = load_renderer(model, job.loss_on)
     gate = Gate(job, renderer, output)
     share_out = job.validation_share > 0 and not job.validation
@@ -175,7 +179,8 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     (output.parent / f"{output.name}.report.json").replace(output / "report.json")
     golden = choose_golden(gate.golden, renderer)
     (output / "golden.json").write_text(json.dumps(golden, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    template = hashlib.sha256(renderer.tokenizer.chat_template.encode()).hexdigest()
+    template = renderer.tokenizer.chat_template  # several of them are a mapping
+    template = hashlib.sha256((template if isinstance(template, str) else json.dumps(template, sort_keys=True)).encode()).hexdigest()
     return {
         "train": report["train"],
         "validation": report["validation"],
@@ -187,9 +192,7 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
 
 def load_renderer(model: Path, loss_on: str) -> Renderer:
     """The model's tokenizer with its template and stop tokens; raises GateRefused where it has no template."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+    tokenizer = load_tokenizer(model)
     if not tokenizer.chat_template:
         raise GateRefused("the model has no chat template", "use the instruct version of the model")
     path = model / "generation_config.json"

@@ -212,7 +212,7 @@ def test_fetch_really(run: SmallRun, caisson: Caisson) -> None:
     """A real leaf: the model's folder and the rows, then up to date; a broken source ends with the leaf's own code."""
     header = b'{"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}'
     (run.model / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
-    (run.model / "tokenizer.json").write_text("{}")
+    (run.model / "tokenizer.json").write_text('{"model": {}}')
     code, out, err = caisson("fetch", run.spec_file, "--store", run.store.root)
     assert (code, err) == (0, "")
     plan, _, work = out.partition("no impact above this line")

@@ -215,6 +215,7 @@ def test_other_ends_are_failures(store: Store, capfd: pytest.CaptureFixture[str]
     with pytest.raises(StepFailed) as caught:
         execute(plan(doing(do)), store)
     assert caught.value.what.startswith(f"export: a step ended with {how}: python ")
+    assert caught.value.what.endswith(f"/.task-{'a' * 16}.json"), "a command that can be run again"
     assert str(store.logs("n") / "export.jsonl") in str(caught.value.fix)
     assert ("Traceback" in capfd.readouterr().err) is (do == "bug"), "always one for our mistake, never for a user's"
 

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tiny import rows, tokenizer
+from tiny import rows, tokenizer, write_model
 
 from entrypoint.run.events import Events
 from entrypoint.run.prepare import prepare
@@ -22,8 +22,7 @@ GOOD = rows(40)
 @pytest.fixture
 def attempt(tmp_path):
     """A function that prepares the given files and returns (summary, output)."""
-    model = tmp_path / "model"
-    tokenizer().save_pretrained(model)
+    model = write_model(tmp_path / "model")
 
     def run(content, suffix=".jsonl", **changes):
         folder = tmp_path / "data" / "00"
