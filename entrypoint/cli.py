@@ -15,7 +15,7 @@ from entrypoint.doctor import examine
 from entrypoint.documents import read_document
 from entrypoint.plan.fetch import refuse_absent
 from entrypoint.probe import probe
-from entrypoint.run.execute import Told, become, execute, replace_process
+from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
 from entrypoint.status import states
 from schemas.errors import CaissonError, Interrupted, SpecError, UsageError
@@ -113,7 +113,7 @@ def serve(spec: Path, store: Path) -> None:
     steps = chain.plan("serve")
     render.show_plan(steps, chain.facts)
     render.show_line()
-    become(steps.steps[0], steps.name, place)
+    attend(steps.steps[0], steps.name, place)
 
 
 @cli.command()

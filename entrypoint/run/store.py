@@ -1,5 +1,6 @@
 """The store: where artifacts lie, which are sealed, and who writes one right now."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -63,16 +64,28 @@ class Store:
         if found:
             raise MachineError(f"the {role} artifact {sealed_folder} is damaged: {found[0]}", f"remove {folder} and run the stage that made it again")
 
+    def make_folder(self, step: Step) -> None:
+        """The folder of the step's kind. Raises MachineError where the store cannot be written."""
+        with self._words_for_what_cannot_be_written():
+            (self.root / step.folder).mkdir(parents=True, exist_ok=True)
+            if not os.access(self.root / step.folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
     @contextmanager
-    def lock(self, step: Step) -> Iterator[int]:
-        """Hold the artifact alone; yields the descriptor, which the step's process inherits so that the lock outlives this one."""
-        place = self.root / step.folder / f".lock-{step.id}"
+    def _words_for_what_cannot_be_written(self) -> Iterator[None]:
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+            yield
         except OSError as error:
             fix = "give the store to uid 10001 (chown -R 10001:10001), make room, or name another with --store"
             raise MachineError(f"the store {self.root} cannot be written: {error.strerror}", fix) from None
+
+    @contextmanager
+    def lock(self, step: Step) -> Iterator[int]:
+        """Hold the artifact alone; yields the descriptor, which the step's process inherits so that the lock outlives this one."""
+        self.make_folder(step)
+        place = self.root / step.folder / f".lock-{step.id}"
+        with self._words_for_what_cannot_be_written():
+            descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
