@@ -17,8 +17,8 @@ from entrypoint.plan.fetch import refuse_absent
 from entrypoint.probe import probe
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
-from entrypoint.status import states
-from schemas.errors import CaissonError, Interrupted, SpecError, UsageError
+from entrypoint.status import State, states
+from schemas.errors import CaissonError, Interrupted, SpecError, StepFailed, UsageError
 from schemas.facts import Facts
 from schemas.generate import make_json_schema
 from schemas.plan import Stage
@@ -124,21 +124,31 @@ def serve(spec: Path, store: Path) -> None:
 def ask(spec: Path, question: str, store: Path, base: bool) -> None:
     """Ask the exported model, or its base, one QUESTION without a server."""
     chain, place = _chain(spec, store, "export")
-    replace_process("entrypoint.run.ask", str(place.root / chain.folder("model" if base else "exported")), question)
+    role = "model" if base else "exported"
+    folder = chain.folder(role)
+    place.verify(folder, role)
+    replace_process("entrypoint.run.ask", str(place.root / folder), question)
 
 
 @cli.command()
 @spec_argument
 @store_option
 @json_option
-def status(spec: Path, store: Path, as_json: bool) -> None:
+@click.option("--verify", is_flag=True, help="Read every byte; exit 1 where something is damaged.")
+def status(spec: Path, store: Path, as_json: bool, verify: bool) -> None:
     """Say what is sealed, what is stale, and why."""
     chain, place = _chain(spec, store, "export")
-    found = states(chain, place)
+    found = states(chain, place, hashes=verify)
     if as_json:
         click.echo(json.dumps([vars(s) for s in found], indent=2))
-        return
-    render.show_table(("stage", "state", "artifact", "why"), [(s.stage, s.state, s.folder, s.why) for s in found], COLOURS)
+    else:
+        _show_states(found)
+    if verify and any(s.state == "damaged" for s in found):
+        sys.exit(StepFailed.exit_code)
+
+
+def _show_states(found: list[State]) -> None:
+    render.show_table(("stage", "state", "artifact", "why"), [(f"{s.stage} {s.part}".strip(), s.state, s.folder, s.why) for s in found], COLOURS)
 
 
 @cli.command()

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from entrypoint.run.events import Events, say
 from entrypoint.run.seal import seal, write_durably
-from entrypoint.run.store import Store
+from entrypoint.run.store import Store, set_aside
 from schemas.errors import CaissonError, GateRefused, Interrupted, MachineError, StepFailed, UsageError
 from schemas.job import Task
 from schemas.manifest import Manifest
@@ -65,8 +65,8 @@ def _run(step: Step, name: str, store: Store, launch: Launch) -> None:
         for role, folder in step.inputs.items():
             store.verify(folder, role)
         partial, final = store.partial(step), store.final(step)
-        if final.exists():  # sealed once and damaged since: out of the way, not gone
-            final.rename(final.with_name(f".damaged-{final.name}-{int(time.time())}"))
+        if final.exists():  # sealed once and damaged since
+            set_aside(final)
         partial.mkdir(parents=True, exist_ok=True)
         task, path = write_task(step, name, store)
         events = Events(Path(task.events))

@@ -3,14 +3,26 @@
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from entrypoint.run.seal import faults, read_manifest
 from schemas.errors import MachineError
 from schemas.manifest import Sealed
 from schemas.plan import Step
+
+MADE_BY = {"model": "fetch", "data": "fetch", "prepared": "prepare", "trained": "train", "exported": "export"}
+"""The stage that makes what is read in a role."""
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a damaged artifact: out of the way, not gone. Returns where it is; another run may have done it already."""
+    aside = folder.with_name(f".damaged-{folder.name}-{time.time_ns() // 10**6}")
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
+    return aside
 
 
 class Store:
@@ -57,12 +69,28 @@ class Store:
                 yield Sealed(f"{folder}/{path.name}", manifest)
 
     def verify(self, sealed_folder: str, role: str) -> None:
-        """Read every byte of an input; raise MachineError that names the first file that is not as it was sealed."""
+        """Read every byte of an input. One that is not as it was sealed is set aside, so that the stage that made it makes it again,
+        and MachineError names the first file and that stage."""
+        folder = self.root / sealed_folder
+        found = self.damage(sealed_folder)
+        if not found:
+            return
+        what = f"the {role} artifact {sealed_folder} is damaged: {found[0]}"
+        again = f"`docker compose run --rm {MADE_BY[role]}`, or `caisson {MADE_BY[role]}`, makes it again; then run this command again"
+        try:
+            aside = set_aside(folder)
+        except OSError as error:
+            raise MachineError(f"{what}; it cannot be set aside: {error.strerror}", f"remove {folder}; {again}") from None
+        raise MachineError(f"{what}; it was set aside as {aside.name}", again)
+
+    def damage(self, sealed_folder: str) -> list[str]:
+        """What is not as it was sealed, by every byte. Raises MachineError where this user may not read it."""
         folder = self.root / sealed_folder
         manifest = read_manifest(folder)
-        found = ["its manifest is gone"] if manifest is None else faults(folder, manifest, hashes=True)
-        if found:
-            raise MachineError(f"the {role} artifact {sealed_folder} is damaged: {found[0]}", f"remove {folder} and run the stage that made it again")
+        try:
+            return faults(folder, manifest, hashes=True) if manifest else ["its manifest is gone"]
+        except OSError as error:
+            raise MachineError(f"{error.filename or folder} cannot be read: {error.strerror}", "give the store to uid 10001: chown -R 10001:10001") from None
 
     def make_folder(self, step: Step) -> None:
         """The folder of the step's kind. Raises MachineError where the store cannot be written."""

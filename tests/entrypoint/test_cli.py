@@ -15,7 +15,7 @@ from entrypoint import __version__
 from entrypoint.chain import STAGES
 from entrypoint.cli import cli
 from schemas.facts import Facts
-from schemas.plan import Plan
+from schemas.plan import Plan, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU2 = ROOT / "tests" / "facts" / "cpu2.json"
@@ -229,15 +229,34 @@ def test_fetch_really(run: SmallRun, caisson: Caisson) -> None:
     assert "Traceback" not in err
 
 
-def test_damaged_input_ends_with_3(run: SmallRun, caisson: Caisson) -> None:
-    run.seal("fetch", "prepare")
-    data = run.store.root / run.chain("prepare").folder("prepared")
-    path = data / "content"
+@pytest.mark.parametrize(
+    ("role", "command", "maker"),
+    [
+        ("prepared", ["train"], "prepare"),
+        ("model", ["ask", "--base", "Who?"], "fetch"),
+        ("exported", ["ask", "Who?"], "export"),
+        ("exported", ["serve"], "export"),
+    ],
+)
+def test_damaged_input_is_set_aside_and_the_same_commands_mend_it(run: SmallRun, caisson: Caisson, role: str, command: list[str], maker: Stage) -> None:
+    run.seal("fetch", "prepare", *(("train", "export") if role != "prepared" else ()))
+    folder = run.store.root / run.chain().folder(role)
+    path = folder / "content"
     path.write_bytes(path.read_bytes()[::-1])
-    code, _, err = caisson("train", run.spec_file, "--store", run.store.root)
+    assert caisson("status", run.spec_file, "--store", run.store.root)[0] == 0
+    code, out, _ = caisson("status", run.spec_file, "--store", run.store.root, "--verify")
+    assert (code, "content was" in out, "damaged" in out) == (1, True, True)
+    assert folder.is_dir(), "reading changes nothing"
+    code, _, err = caisson(command[0], run.spec_file, *command[1:], "--store", run.store.root)
+    (aside,) = folder.parent.glob(".damaged-*")
     assert code == 3
-    assert err.startswith("caisson: the prepared artifact n/prepared/")
-    assert "content was altered after it was sealed" in err
+    assert err == (
+        f"caisson: the {role} artifact {folder.relative_to(run.store.root)} is damaged: content was altered after it was sealed; "
+        f"it was set aside as {aside.name}\n    `docker compose run --rm {maker}`, or `caisson {maker}`, makes it again; then run this command again\n"
+    )
+    assert caisson("status", run.spec_file, "--store", run.store.root, "--verify")[0] == 0
+    run.seal(maker)
+    assert path.is_file()
 
 
 def test_ask_before_export(run: SmallRun, caisson: Caisson) -> None:
@@ -256,7 +275,7 @@ def test_status(caisson: Caisson, run: SmallRun) -> None:
     code, out, err = caisson("status", run.spec_file, "--store", run.store.root)
     assert (code, err) == (0, "")
     assert [line.split()[:2] for line in out.splitlines() if line and not line.startswith(" ")] == [
-        ["stage", "state"], ["fetch", "sealed"], ["fetch", "sealed"], ["prepare", "sealed"], ["train", "stale"], ["export", "absent"],
+        ["stage", "state"], ["fetch", "model"], ["fetch", "data"], ["prepare", "sealed"], ["train", "stale"], ["export", "absent"],
     ]  # fmt: skip
     assert "learning_rate" in out
 
@@ -272,7 +291,7 @@ def test_status_as_json(caisson: Caisson, run: SmallRun) -> None:
         ("train", "absent"),
         ("export", "absent"),
     ]
-    assert all(set(s) == {"stage", "state", "folder", "why"} for s in found)
+    assert all(set(s) == {"stage", "part", "state", "folder", "why"} for s in found)
     assert not run.store.root.exists()
 
 
