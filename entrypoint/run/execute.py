@@ -17,6 +17,7 @@ from typing import NoReturn
 from entrypoint.run.events import Events, say
 from entrypoint.run.seal import seal, write_durably
 from entrypoint.run.store import Store, set_aside
+from entrypoint.run.transfer import describe_bytes, folder_bytes
 from schemas.errors import CaissonError, GateRefused, Interrupted, MachineError, StepFailed, UsageError
 from schemas.job import Task
 from schemas.manifest import Manifest
@@ -171,12 +172,13 @@ def _argv(step: Step, task: Path) -> tuple[str, ...]:
 
 
 def _check_room(step: Step, store: Store) -> None:
+    """Raise MachineError where less is free than is still to come: an earlier attempt may have left the most of it."""
     if not step.disk_bytes:
         return
-    free = shutil.disk_usage(store.root).free
-    if free < step.disk_bytes:
+    needed, free = step.disk_bytes - folder_bytes(store.partial(step)), shutil.disk_usage(store.root).free
+    if free < needed:
         raise MachineError(
-            f"{step.stage}: {step.title} needs {step.disk_bytes / 2**30:.1f} GiB on the store, {free / 2**30:.1f} GiB are free", f"make room under {store.root}"
+            f"{step.stage}: {step.title} needs {describe_bytes(needed)} more on the store, {describe_bytes(free)} are free", f"make room under {store.root}"
         )
 
 

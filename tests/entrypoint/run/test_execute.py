@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -263,9 +264,21 @@ def test_too_little_room_starts_nothing(store: Store) -> None:
     with pytest.raises(MachineError) as caught:
         execute(plan(step(disk_bytes=2**60)), store, recorded)
     assert caught.value.exit_code == 3
-    assert re.fullmatch(r"export: a step needs 1073741824\.0 GiB on the store, [\d.]+ GiB are free", caught.value.what)
+    assert re.fullmatch(r"export: a step needs 1073741824\.00 GiB more on the store, [\d.]+ GiB are free", caught.value.what)
     assert recorded.calls == []
     execute(plan(step(disk_bytes=1)), store, recorded)
+
+
+def test_room_for_what_is_still_to_come(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier attempt has brought is not asked for again."""
+    made = step(disk_bytes=3000)
+    monkeypatch.setattr("entrypoint.run.execute.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(MachineError):
+        execute(plan(made), store, Recorded())
+    store.partial(made).mkdir(parents=True)
+    (store.partial(made) / ".half.draft").write_bytes(bytes(2000))
+    execute(plan(made), store, Recorded())
+    assert store.find(made)
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
