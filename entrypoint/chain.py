@@ -5,8 +5,10 @@ from pathlib import Path
 
 from entrypoint.documents import read_document
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
-from entrypoint.plan.fetch import row_sources
-from entrypoint.probe import probe, read_model
+from entrypoint.plan.fetch import refuse_absent, row_sources
+from entrypoint.probe import key_file, probe, read_model
+from entrypoint.run.door import read_keys
+from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
 from schemas.errors import CaissonError, SpecError, UsageError
 from schemas.facts import Facts
@@ -30,6 +32,9 @@ class Chain:
     plans: dict[Stage, Plan]
     errors: dict[Stage, CaissonError]
     """Stages that this machine or this spec cannot plan, with the reason."""
+
+    refusals: tuple[tuple[Stage, CaissonError], ...] = ()
+    """What stages that can be planned will refuse once they run, as far as a look tells."""
 
     def plan(self, stage: Stage) -> Plan:
         """The plan of one stage; raises why there is none, or what has to run before."""
@@ -60,7 +65,8 @@ class Chain:
     def merged(self) -> Plan:
         """One plan of all stages, for reading."""
         plans = list(self.plans.values())
-        waiting = tuple(error.what if error.what.startswith(f"{stage}: ") else f"{stage}: {error.what}" for stage, error in self.errors.items())
+        every = (*self.refusals, *self.errors.items())
+        waiting = tuple(error.what if error.what.startswith(f"{stage}: ") else f"{stage}: {error.what}" for stage, error in every)
         return Plan(
             name=self.spec.name, steps=tuple(s for p in plans for s in p.steps), decisions=tuple(d for p in plans for d in p.decisions), waiting=waiting
         )
@@ -102,6 +108,29 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
         elif stage in MAKES:
             inputs = replace(inputs, **{MAKES[stage]: _find(plan.steps[0], store, facts)})
     return Chain(spec, facts, inputs, plans, errors)
+
+
+def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
+    """The chain with what fetch will refuse of local sources, and serve of its key: found by looking now, not after the stages between.
+
+    Of sources that are out of sight the stages after fetch take what was sealed before; fetch itself does not.
+    """
+    found: list[tuple[Stage, CaissonError]] = []
+    fetch = chain.plans["fetch"].steps if "fetch" in chain.plans else ()
+    for step, sealed in zip(fetch, (chain.inputs.model, chain.inputs.data), strict=False):
+        try:
+            there = store.find(step) if fetch_itself else sealed
+            if not there and step.job.stage == "fetch":
+                refuse_absent([step], chain.facts)
+                check_local(step.job)
+        except CaissonError as error:
+            found.append(("fetch", error))
+    if (key := key_file()) and "serve" in chain.plans:
+        try:
+            read_keys(key)
+        except CaissonError as error:
+            found.append(("serve", error))
+    return replace(chain, refusals=tuple(found))
 
 
 def _plan(stage: Stage, spec: Spec, facts: Facts, inputs: Inputs) -> Plan:

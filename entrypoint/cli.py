@@ -10,10 +10,9 @@ import click
 from pydantic import ValidationError
 
 from entrypoint import __version__, render
-from entrypoint.chain import STAGES, Chain, follow, machine, read_spec
+from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec
 from entrypoint.doctor import examine
 from entrypoint.documents import read_document
-from entrypoint.plan.fetch import refuse_absent
 from entrypoint.probe import probe
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
@@ -58,14 +57,14 @@ def validate(spec: Path) -> None:
 def plan(spec: Path, store: Path, facts_file: Path | None, as_json: bool) -> None:
     """Print what every stage would do on this machine, and why, without doing it."""
     wanted = read_spec(spec)
-    facts = _read_facts(facts_file) if facts_file else machine(wanted, Store(store))
-    chain = follow(wanted, facts, Store(store))
+    place = Store(store)
+    chain = follow(wanted, _read_facts(facts_file), place) if facts_file else foresee(follow(wanted, machine(wanted, place), place), place)
     if as_json:
         click.echo(chain.merged().model_dump_json(indent=2))
     else:
-        render.show_plan(chain.merged(), facts)
-    if chain.errors:
-        raise next(iter(chain.errors.values()))
+        render.show_plan(chain.merged(), chain.facts)
+    for error in (*(error for _, error in chain.refusals), *chain.errors.values()):
+        raise error
 
 
 def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
@@ -75,8 +74,8 @@ def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
         for step in steps.steps:
             click.echo(f"{stage}: {step.title}: up to date ({step.folder}/{step.id})")
         return
-    if stage == "fetch":
-        refuse_absent([step for step in steps.steps if not place.find(step)], chain.facts)
+    for _, error in foresee(chain, place, fetch_itself=stage == "fetch").refusals:
+        raise error
     render.show_plan(steps, chain.facts)
     render.show_line()
     execute(steps, place)
@@ -111,6 +110,8 @@ def serve(spec: Path, store: Path) -> None:
     """Serve the exported model over the OpenAI API until stopped."""
     chain, place = _chain(spec, store)
     steps = chain.plan("serve")
+    for _, error in foresee(chain, place).refusals:
+        raise error
     render.show_plan(steps, chain.facts)
     render.show_line()
     attend(steps.steps[0], steps.name, place)

@@ -214,6 +214,16 @@ def in_container() -> bool:
     return "CAISSON_IMAGE" in os.environ
 
 
+def key_file() -> Path | None:
+    """The file of the API keys, where one is in sight: the secret in a container, what Compose would mount on a host. None for one that
+    is there and that only the server's user may read."""
+    path = Path("/run/secrets/api_key") if in_container() else Path(os.environ.get("API_KEY_FILE") or "secrets/api_key")
+    try:
+        return path if path.exists() and (in_container() or os.access(path, os.R_OK)) else None
+    except OSError:
+        return None
+
+
 def is_writable(folder: Path) -> bool:
     """Whether files can be made in the folder or, where it is not there, it in its closest parent."""
     nearest = nearest_folder(folder)

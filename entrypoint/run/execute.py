@@ -26,6 +26,10 @@ from schemas.plan import Plan, Step
 TOLD = {2: UsageError, 3: MachineError, 4: GateRefused, 75: Interrupted}
 """Exit codes of a leaf that has already said what is wrong."""
 
+REFUSED = (UsageError.exit_code, GateRefused.exit_code)
+STARTS_ANEW = ("fetch", "prepare")
+"""Stages of which a refused attempt is of no more use; what an export was refused for is there to be looked at."""
+
 
 class Told(Exception):
     """A leaf has printed its own error; only its exit code is passed on."""
@@ -76,6 +80,9 @@ def _run(step: Step, name: str, store: Store, launch: Launch) -> None:
         argv = _argv(step, path)
         code = launch(step, argv, step.environment, descriptor)
         if code in TOLD:
+            if code in REFUSED and step.stage in STARTS_ANEW:
+                shutil.rmtree(partial, ignore_errors=True)
+                path.unlink(missing_ok=True)
             raise Told(code)
         if code:
             raise StepFailed(

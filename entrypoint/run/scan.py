@@ -111,15 +111,15 @@ def is_weight(path: str) -> bool:
     return path in ("model.safetensors", "model.safetensors.index.json")
 
 
-def _unreadable(error: OSError) -> NoReturn:
-    """os.walk passes over a folder that it cannot list unless it is told not to: whole folders of rows would be missing in silence."""
+def unreadable(error: OSError) -> NoReturn:
+    """For os.walk, which passes over a folder that it cannot list unless it is told not to: whole folders of rows would be missing in silence."""
     raise MachineError(f"{error.filename} cannot be read: {error.strerror}", "give uid 10001 the right to read it: chmod -R a+rX")
 
 
 def walk(folder: Path, shown: str) -> Iterator[str]:
     """Regular files below `folder`, without hidden ones. Raises GateRefused for links that leave it and for pipes, sockets and devices."""
     root = folder.resolve()
-    for base, folders, names in os.walk(root, onerror=_unreadable):
+    for base, folders, names in os.walk(root, onerror=unreadable):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted([*names, *(f for f in folders if (Path(base) / f).is_symlink())]):
             path = Path(base) / name
@@ -134,7 +134,10 @@ def walk(folder: Path, shown: str) -> Iterator[str]:
 
 def check_inside(path: Path, root: Path, shown: str) -> bool:
     """Whether a path is a file, after links; False for a folder. Raises GateRefused where a link leaves `root` or nothing ordinary is behind it."""
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except RuntimeError:  # so pathlib calls a loop
+        raise GateRefused(f"{shown} is a link that leads back to itself", "remove it") from None
     if not target.is_relative_to(root):
         raise GateRefused(f"{shown} is a link that leaves its folder", "copy the folder with its links followed: cp -rL")
     try:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,64 @@ def test_unreadable_facts(caisson: Caisson, run: SmallRun, tmp_path: Path) -> No
     assert (code, err) == (2, f"caisson: {path} is a link that leads back to itself\n    name the facts file\n")
 
 
+REFUSED = {
+    "no model": (lambda run: shutil.rmtree(run.model), 2, "model.source: {model} is not there"),
+    "no rows": (lambda run: run.rows.unlink(), 2, "data: {rows} is not there"),
+    "pickles": (lambda run: (run.model / "model.safetensors").rename(run.model / "pytorch_model.bin"), 4, "{model}/pytorch_model.bin: the weights are pickled"),
+    "code": (lambda run: (run.model / "config.json").write_text('{"auto_map": {"AutoModel": "m.M"}}'), 4, "{model}/config.json names Python code"),
+    "cut": (lambda run: (run.model / "model.safetensors").write_bytes(b"short"), 4, "{model}/model.safetensors: only 5 bytes"),
+    "a link out": (lambda run: (run.rows.unlink(), run.rows.symlink_to("/etc/passwd")), 4, "data: {rows} is a link that leaves its folder"),
+}
+"""What fetch refuses; a function that makes it so, the exit code and the start of the text."""
+
+
+@pytest.mark.parametrize(("make", "code", "said"), REFUSED.values(), ids=REFUSED)
+def test_plan_and_fetch_say_alike_what_fetch_refuses(caisson: Caisson, run: SmallRun, make, code: int, said: str) -> None:
+    make(run)
+    said = said.format(model=run.model, rows=run.rows)
+    planned, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert planned == code
+    assert err.startswith(f"caisson: {said}")
+    assert "cannot: fetch: " in out and "export" in out, "the other stages are shown"
+    assert any(line.startswith(f"fetch: {said}") for line in json.loads(caisson("plan", run.spec_file, "--json")[1])["waiting"])
+    fetched, out, again = caisson("fetch", run.spec_file, "--store", run.store.root)
+    assert (fetched, out, again) == (code, "", err)
+    assert not run.store.root.exists(), "refused before anything is written"
+
+
+def test_plan_takes_what_was_fetched_from_a_source_that_is_out_of_sight_now(caisson: Caisson, run: SmallRun) -> None:
+    run.seal("fetch")
+    shutil.rmtree(run.model)
+    run.rows.unlink()
+    assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
+    assert caisson("fetch", run.spec_file, "--store", run.store.root)[0] == 2
+
+
+def test_plan_for_another_machine_looks_at_no_source_of_this_one(caisson: Caisson, run: SmallRun) -> None:
+    shutil.rmtree(run.model)
+    assert caisson("plan", run.spec_file, "--facts", CPU2, "--store", run.store.root)[0] == 0
+
+
+@pytest.mark.parametrize(("content", "said"), [("", "is empty"), (" \n\n", "is empty"), ("a key # mine", "has a line with spaces in it")])
+def test_key_that_serve_will_refuse(caisson: Caisson, run: SmallRun, monkeypatch: pytest.MonkeyPatch, content: str, said: str) -> None:
+    """Said by plan and doctor, and by serve before it reads an artifact."""
+    key = run.folder / "api_key"
+    key.write_text(content)
+    monkeypatch.setenv("API_KEY_FILE", str(key))
+    monkeypatch.delenv("CAISSON_IMAGE", raising=False)
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert (code, err.startswith(f"caisson: the API key file {key} {said}")) == (3, True)
+    assert "cannot: serve: the API key file" in out
+    _, out, _ = caisson("doctor", "--store", run.store.root, "--json")
+    assert [(f["state"], f["found"]) for f in json.loads(out) if f["check"] == "API key"] == [("fail", f"the API key file {key} {said}")]
+    run.seal("fetch", "prepare", "train", "export")
+    code, out, err = caisson("serve", run.spec_file, "--store", run.store.root)
+    assert (code, out) == (3, "")
+    assert said in err
+    key.write_text("good\n")
+    assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
+
+
 # -- stages
 
 
@@ -210,9 +269,6 @@ def test_machine_that_cannot(caisson: Caisson, run: SmallRun) -> None:
 
 def test_fetch_really(run: SmallRun, caisson: Caisson) -> None:
     """A real leaf: the model's folder and the rows, then up to date; a broken source ends with the leaf's own code."""
-    header = b'{"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}'
-    (run.model / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
-    (run.model / "tokenizer.json").write_text('{"model": {}}')
     code, out, err = caisson("fetch", run.spec_file, "--store", run.store.root)
     assert (code, err) == (0, "")
     plan, _, work = out.partition("no impact above this line")

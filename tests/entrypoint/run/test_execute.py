@@ -239,6 +239,18 @@ def test_a_failed_attempt_seals_nothing_and_the_next_one_finishes(store: Store, 
     assert store.find(doing("well"))
 
 
+@pytest.mark.parametrize(
+    ("stage", "do", "left"),
+    [("fetch", "gate", False), ("fetch", "usage", False), ("prepare", "gate", False), ("fetch", "machine", True), ("export", "gate", True)],
+)
+def test_what_was_refused_is_removed_where_it_is_of_no_use(store: Store, stage: str, do: str, left: bool) -> None:
+    made = doing(do, stage=stage)
+    with pytest.raises(Told):
+        execute(plan(made), store)
+    assert store.partial(made).exists() is left
+    assert bool(list((store.root / made.folder).glob(".task-*"))) is left
+
+
 def test_damaged_artifact_is_put_aside_and_made_again(store: Store) -> None:
     folder = put(store, step(), {"a": b"good"})
     (folder / "a").write_bytes(b"too long")
