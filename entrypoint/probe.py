@@ -138,10 +138,12 @@ def _folder(files: list[tuple[Path, str]]) -> SourceFacts:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Everything below a folder but folders. Raises OSError for a folder that may not be listed: its files would be missing in silence."""
+    """Everything below a folder but folders. Raises OSError for a folder that may not be listed: its files would be missing in silence.
+    Not for a hidden one, of which fetch takes nothing."""
 
     def refuse(error: OSError) -> None:
-        if error.errno not in GONE:
+        hidden = any(part.startswith(".") for part in Path(error.filename).relative_to(folder).parts)
+        if error.errno not in GONE and not hidden:
             raise error
 
     for base, _, names in os.walk(folder, onerror=refuse):

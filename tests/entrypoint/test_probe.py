@@ -206,14 +206,16 @@ def closed() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        write(folder, "open.jsonl", "shut/a.jsonl")
+        write(folder, "open.jsonl", "shut/a.jsonl", "hidden/open.jsonl", "hidden/.shut/a.jsonl")
         (folder / "shut").chmod(0)
+        (folder / "hidden" / ".shut").chmod(0)
         before = os.geteuid()
         if before == 0:
             os.seteuid(65534)
         yield folder
         os.seteuid(before)
         (folder / "shut").chmod(0o755)
+        (folder / "hidden" / ".shut").chmod(0o755)
 
 
 @pytest.mark.parametrize("inside", ["", "/shut", "/shut/a.jsonl", "/shut/sub/b"])
@@ -222,6 +224,11 @@ def test_a_folder_that_may_not_be_listed(closed: Path, inside: str) -> None:
     assert (found.kind, found.files) == ("unreadable", ())
     assert found.fault.endswith("cannot be read: Permission denied")
     assert f"{closed}/shut" in found.fault
+
+
+def test_a_hidden_folder_that_may_not_be_listed(closed: Path) -> None:
+    """As .Trash of another user: fetch takes nothing of it."""
+    assert names(probe.look(f"{closed}/hidden")) == ["open.jsonl"]
 
 
 def test_store_and_model_in_a_closed_folder(closed: Path) -> None:
