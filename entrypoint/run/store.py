@@ -10,7 +10,7 @@ from pathlib import Path
 
 from entrypoint.run.seal import faults, read_manifest
 from schemas.errors import MachineError
-from schemas.manifest import Sealed
+from schemas.manifest import FILE_NAME, Sealed
 from schemas.plan import Step
 
 MADE_BY = {"model": "fetch", "data": "fetch", "prepared": "prepare", "trained": "train", "exported": "export"}
@@ -88,7 +88,12 @@ class Store:
         folder = self.root / sealed_folder
         manifest = read_manifest(folder)
         try:
-            return faults(folder, manifest, hashes=True) if manifest else ["its manifest is gone"]
+            if manifest:
+                return faults(folder, manifest, hashes=True)
+            (folder / FILE_NAME).read_bytes()
+            return ["its manifest cannot be understood"]
+        except FileNotFoundError:
+            return ["its manifest is gone"]
         except OSError as error:
             raise MachineError(f"{error.filename or folder} cannot be read: {error.strerror}", "give the store to uid 10001: chown -R 10001:10001") from None
 

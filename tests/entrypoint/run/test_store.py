@@ -113,6 +113,18 @@ def test_verify_without_a_manifest(store: Store) -> None:
         store.verify("n/exports/" + "a" * 16, "model")
 
 
+@pytest.mark.parametrize(
+    ("make", "said", "damaged"), [(lambda m: m.write_text("{"), "cannot be understood", True), (lambda m: m.symlink_to(m), "cannot be read", False)]
+)
+def test_verify_with_a_manifest_that_cannot_be_read(store: Store, make, said: str, damaged: bool) -> None:
+    folder = put(store, step(), {"a": b"one"})
+    (folder / "manifest.json").unlink()
+    make(folder / "manifest.json")
+    with pytest.raises(MachineError, match=said):
+        store.verify("n/exports/" + "a" * 16, "model")
+    assert folder.is_dir() is not damaged
+
+
 def test_verify_of_what_another_run_has_set_aside(store: Store) -> None:
     with pytest.raises(MachineError, match="its manifest is gone"):
         store.verify("n/exports/" + "a" * 16, "model")
