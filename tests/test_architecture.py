@@ -60,11 +60,15 @@ ELSEWHERE = {
     "entrypoint.run.hub_shared": "tests/entrypoint/run/test_hubs.py",
     "entrypoint.run.transfer": "tests/entrypoint/run/test_fetch.py and test_hubs.py",
     "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
+    "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine",
+    **dict.fromkeys(
+        ("entrypoint.run." + part for part in ("progress", "token_rows", "trackers")),
+        "needs torch and trl: tests/entrypoint/run/test_train.py looks at what they say, read and write",
+    ),
     **dict.fromkeys(
         ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "quiet", "sealed_trainer", "serve_vllm", "shards")),
         "needs torch, transformers, numpy or vllm: the tests of prepare, train and export in an image and the end-to-end test run it",
     ),
-    "entrypoint.run.leaf": "tests/entrypoint/run/test_fetch.py and test_execute.py run it as a process",
     **dict.fromkeys(
         ("schemas." + part for part in ("base", "data", "errors", "job", "load", "manifest", "method", "model", "outcome", "plan", "shape", "spec", "train", "tree", "unbuilt", "wording")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
@@ -103,7 +107,16 @@ LEAVES = {
     for name, tree in TREES.items()
     if name.startswith("entrypoint.run.") and any(isinstance(n, ast.If) and ast.unparse(n.test) == "__name__ == '__main__'" for n in tree.body)
 }
-COMMAND_LINE = ("entrypoint", "entrypoint.__main__", "entrypoint.cli", "entrypoint.chain", "entrypoint.render", "entrypoint.status", "entrypoint.doctor")
+COMMAND_LINE = (
+    "entrypoint",
+    "entrypoint.__main__",
+    "entrypoint.cli",
+    "entrypoint.chain",
+    "entrypoint.documents",
+    "entrypoint.render",
+    "entrypoint.status",
+    "entrypoint.doctor",
+)
 
 
 def top(module: str) -> str:
@@ -214,7 +227,7 @@ def test_only_leaf_catches_everything() -> None:
             raises_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
             if "Exception" in caught or ("BaseException" in caught and not raises_on):
                 broad.append(name)
-    assert broad == ["entrypoint.run.leaf"]
+    assert set(broad) == {"entrypoint.run.leaf", "entrypoint.run.saver"}  # the saver's thread hands what it catches to the trainer's
 
 
 def test_schemas_come_from_this_tree() -> None:

@@ -20,7 +20,7 @@ def launcher(load: Load) -> tuple[str, ...]:
     return ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={load.ranks}", "-m")
 
 
-def environment(facts: Facts, load: Load, deterministic: bool) -> dict[str, str]:
+def environment(facts: Facts, load: Load, deterministic: bool = False) -> dict[str, str]:
     """Threads by what a rank has to itself; offline, since training has no network."""
     threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks))
     found = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}

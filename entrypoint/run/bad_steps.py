@@ -51,7 +51,9 @@ class BadSteps:
     def end(self, steps: int) -> None:
         """GateRefused for a run in which not one step counted."""
         if steps and self.count >= steps:
-            raise GateRefused("the gradients of every step were not numbers", "lower train.learning_rate, or check the base model's weights; nothing was sealed")
+            raise GateRefused(
+                "the gradients of every step were not numbers", "lower train.learning_rate, or check the base model's weights; nothing was sealed"
+            )
 
     def counts(self) -> dict[str, int]:
         """For a checkpoint."""

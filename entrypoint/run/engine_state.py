@@ -29,12 +29,11 @@ def restore(model: Any, optimizer: Any, rank: int, ranks: int, reader: FragmentR
             for name, parameter in _trained(model):
                 _restore_plain(name, parameter, base, reader)
             return
+        for flat, name in _flats(model, optimizer):
+            _make_state(base, flat, name, reader)
         for piece in fragments(model, optimizer, rank, ranks):
             if piece.kind != STEP:
                 piece.tensor.copy_(reader.read(piece.kind, piece.name, piece.start, piece.tensor.numel()))
-        for flat, name in _flats(model, optimizer):
-            step = reader.read(STEP, name, 0, 1)[0]
-            base.state[flat][STEP] = step.to(base.state[flat][STEP]) if torch.is_tensor(base.state[flat].get(STEP)) else step
         _refresh(optimizer)
 
 
@@ -60,11 +59,24 @@ def _restore_plain(name: str, parameter: Any, optimizer: Any, reader: FragmentRe
         if kind == WEIGHT:
             parameter.data.copy_(value.view(parameter.shape))
         elif kind == STEP:
-            # torch keeps the count on the CPU unless a fused or capturable kernel reads it on the device.
-            on_device = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
-            optimizer.state[parameter][kind] = value.view(()).to(parameter.device if on_device else "cpu")
+            optimizer.state[parameter][kind] = _count(value, parameter, optimizer)
         else:
             optimizer.state[parameter][kind] = value.view(parameter.shape).to(parameter.device)
+
+
+def _count(value: torch.Tensor, parameter: Any, optimizer: Any) -> torch.Tensor:
+    """torch keeps the count of steps on the CPU unless a fused or capturable kernel reads it on the device."""
+    on_device = any(group.get("fused") or group.get("capturable") for group in optimizer.param_groups)
+    return value.view(()).to(parameter.device if on_device else "cpu")
+
+
+def _make_state(optimizer: Any, flat: Any, name: str, reader: FragmentReader) -> None:
+    """Room for what is restored: before its first step an optimizer has no state."""
+    for kind in reader.kinds(name):
+        if kind == STEP:
+            optimizer.state[flat][kind] = _count(reader.read(kind, name, 0, 1), flat, optimizer)
+        elif kind != WEIGHT and kind not in optimizer.state[flat]:
+            optimizer.state[flat][kind] = torch.zeros_like(flat)
 
 
 def _zero_1_2(model: Any, optimizer: Any) -> Iterator[Fragment]:

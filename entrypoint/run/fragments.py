@@ -64,7 +64,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> File:
     return File(path=path.name, bytes=total, sha256=digest.hexdigest())
 
 
-def _bytes(tensors: Iterable[torch.Tensor]) -> Iterable[memoryview]:
+def _bytes(tensors: Iterable[torch.Tensor]) -> Iterable[Any]:
     for tensor in tensors:
         if tensor.numel():
             yield memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())

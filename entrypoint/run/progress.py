@@ -12,7 +12,7 @@ from entrypoint.run.ranks import is_first
 SAY_EVERY_SECONDS = 5.0
 
 
-class Progress(TrainerCallback):
+class Progress(TrainerCallback):  # type: ignore[misc]
     """Of the first rank; the others are silent."""
 
     def __init__(self, events: Events):

@@ -31,8 +31,9 @@ class Resume:
 
     def steps_in_all(self, epochs: float, order: RowOrder) -> int:
         """Steps done and steps still needed, at another number of rows a step."""
-        seen = self.state["epoch"] * order.rows + self.state["start"]
-        return int(self.state["step"]) + math.ceil(max(0.0, epochs * order.rows - seen) / order.rows_per_step)
+        seen: int = self.state["epoch"] * order.rows + self.state["start"]
+        done: int = self.state["step"]
+        return done + math.ceil(max(0.0, epochs * order.rows - seen) / order.rows_per_step)
 
     @staticmethod
     def state_of(trainer: Any, base: Any) -> dict[str, Any]:

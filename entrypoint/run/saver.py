@@ -93,7 +93,7 @@ class Saver:
             self._write(step, copies, notes, state, manifest)
             if state is not None:
                 self.sealed(step, stalled, time.monotonic() - began)
-        except BaseException as failure:  # said by `check` on the trainer's thread
+        except Exception as failure:  # raised by `check` on the trainer's thread
             self.failure = failure
 
     def _write(self, step: int, copies: dict[str, torch.Tensor], notes: dict[str, Any], state: dict[str, Any] | None, manifest: Manifest) -> None:

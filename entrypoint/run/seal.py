@@ -3,6 +3,7 @@
 Order (ALICE, OSDI'14): files are flushed, then the manifest, then the folder, then the rename, then the parent folder.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -49,9 +50,18 @@ def faults(folder: Path, manifest: Manifest, *, hashes: bool) -> list[str]:
             found.append(f"{file.path} is missing")
         elif (size := path.stat().st_size) != file.bytes:
             found.append(f"{file.path} has {size} bytes, {file.bytes} were sealed")
-        elif hashes and sha256(path) != file.sha256:
-            found.append(f"{file.path} was altered after it was sealed")
+        elif hashes and (fault := _altered(path, file)):
+            found.append(fault)
     return found
+
+
+def _altered(path: Path, file: File) -> str:
+    try:
+        return f"{file.path} was altered after it was sealed" if sha256(path) != file.sha256 else ""
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return f"{file.path} cannot be read from the disk any more"
 
 
 def sha256(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from entrypoint.run import randomness
 from entrypoint.run.bad_steps import BadSteps
 from entrypoint.run.engine_state import base_optimizer, fragments, restore
-from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
 from entrypoint.run.row_order import RowOrder

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from entrypoint import __version__
 from entrypoint.chain import STAGES
 from entrypoint.cli import cli
 from schemas.facts import Facts
-from schemas.plan import Plan
+from schemas.plan import Plan, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU2 = ROOT / "tests" / "facts" / "cpu2.json"
@@ -63,7 +65,7 @@ def test_missing_spec(caisson: Caisson, tmp_path: Path, command: list[str]) -> N
 
 
 def test_spec_that_is_a_folder(caisson: Caisson, tmp_path: Path) -> None:
-    assert caisson("validate", tmp_path) == (2, "", f"caisson: {tmp_path} is a folder\n    name the spec's file\n")
+    assert caisson("validate", tmp_path) == (2, "", f"caisson: {tmp_path} is a folder\n    name the spec file\n")
 
 
 def test_spec_that_is_not_utf_8(caisson: Caisson, tmp_path: Path) -> None:
@@ -139,13 +141,20 @@ def test_plan_that_contradicts_itself_ends_with_2(caisson: Caisson, run: SmallRu
     ("content", "said"),
     [
         (b"{", "not a facts file: Invalid JSON: EOF while parsing an object at line 1 column 1"),
-        (b"\xff", "not a facts file: Invalid JSON"),
         (b"{}", "device: not a facts file: Field required"),
         (b'{"device": "tpu"}', "device: not a facts file: Input should be 'cpu' or 'cuda'"),
         (CPU2.read_bytes().replace(b'"cpu_cores": 2', b'"cpu_cores": "two"'), "cpu_cores: not a facts file"),
         (CPU2.read_bytes().replace(b'"cpu_cores"', b'"cores"'), "cpu_cores: not a facts file: Field required"),
+        (CPU2.read_bytes().replace(b'"cpu_cores": 2', b'"cpu_cores": 0'), "cpu_cores: not a facts file: Input should be greater than or equal to 1"),
+        (re.sub(rb'"ram_gib": [\d.]+', b'"ram_gib": 0', CPU2.read_bytes()), "ram_gib: not a facts file: Input should be greater than 0"),
+        (re.sub(rb'"ram_gib": [\d.]+', b'"ram_gib": NaN', CPU2.read_bytes()), "ram_gib: not a facts file: Input should be a"),
+        (re.sub(rb'"disk_free_gib": [\d.]+', b'"disk_free_gib": -1', CPU2.read_bytes()), "disk_free_gib: not a facts file: Input should be greater"),
+        (re.sub(rb'"memory_gib": [\d.]+', b'"memory_gib": -14', T4.read_bytes()), "accelerators.0.memory_gib: not a facts file: Input should be greater"),
+        (T4.read_bytes().replace(b'"7.5"', b'"x"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
+        (T4.read_bytes().replace(b'"7.5"', b'"nan"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
+        (T4.read_bytes().replace(b'"7.5"', b'"-7.5"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
     ],
-    ids=["cut", "not UTF-8", "empty", "device", "number", "key"],
+    ids=["cut", "empty", "device", "number", "key", "no cores", "no memory", "NaN", "disk", "memory", "capability", "NaN capability", "negative capability"],
 )
 def test_wrong_facts(caisson: Caisson, run: SmallRun, tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "facts.json"
@@ -165,7 +174,65 @@ def test_unreadable_facts(caisson: Caisson, run: SmallRun, tmp_path: Path) -> No
     path = tmp_path / "loop.json"
     path.symlink_to(path)
     code, _, err = caisson("plan", run.spec_file, "--facts", path)
-    assert (code, err) == (2, f"caisson: {path} cannot be read: Too many levels of symbolic links\n    check its permissions\n")
+    assert (code, err) == (2, f"caisson: {path} is a link that leads back to itself\n    name the facts file\n")
+
+
+REFUSED = {
+    "no model": (lambda run: shutil.rmtree(run.model), 2, "model.source: {model} is not there"),
+    "no rows": (lambda run: run.rows.unlink(), 2, "data: {rows} is not there"),
+    "pickles": (lambda run: (run.model / "model.safetensors").rename(run.model / "pytorch_model.bin"), 4, "{model}/pytorch_model.bin: the weights are pickled"),
+    "code": (lambda run: (run.model / "config.json").write_text('{"auto_map": {"AutoModel": "m.M"}}'), 4, "{model}/config.json names Python code"),
+    "cut": (lambda run: (run.model / "model.safetensors").write_bytes(b"short"), 4, "{model}/model.safetensors: only 5 bytes"),
+    "a link out": (lambda run: (run.rows.unlink(), run.rows.symlink_to("/etc/passwd")), 4, "data: {rows} is a link that leaves its folder"),
+}
+"""What fetch refuses; a function that makes it so, the exit code and the start of the text."""
+
+
+@pytest.mark.parametrize(("make", "code", "said"), REFUSED.values(), ids=REFUSED)
+def test_plan_and_fetch_say_alike_what_fetch_refuses(caisson: Caisson, run: SmallRun, make, code: int, said: str) -> None:
+    make(run)
+    said = said.format(model=run.model, rows=run.rows)
+    planned, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert planned == code
+    assert err.startswith(f"caisson: {said}")
+    assert "cannot: fetch: " in out and "export" in out, "the other stages are shown"
+    assert any(line.startswith(f"fetch: {said}") for line in json.loads(caisson("plan", run.spec_file, "--json")[1])["waiting"])
+    fetched, out, again = caisson("fetch", run.spec_file, "--store", run.store.root)
+    assert (fetched, out, again) == (code, "", err)
+    assert not run.store.root.exists(), "refused before anything is written"
+
+
+def test_plan_takes_what_was_fetched_from_a_source_that_is_out_of_sight_now(caisson: Caisson, run: SmallRun) -> None:
+    run.seal("fetch")
+    shutil.rmtree(run.model)
+    run.rows.unlink()
+    assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
+    assert caisson("fetch", run.spec_file, "--store", run.store.root)[0] == 2
+
+
+def test_plan_for_another_machine_looks_at_no_source_of_this_one(caisson: Caisson, run: SmallRun) -> None:
+    shutil.rmtree(run.model)
+    assert caisson("plan", run.spec_file, "--facts", CPU2, "--store", run.store.root)[0] == 0
+
+
+@pytest.mark.parametrize(("content", "said"), [("", "is empty"), (" \n\n", "is empty"), ("a key # mine", "has a line with spaces in it")])
+def test_key_that_serve_will_refuse(caisson: Caisson, run: SmallRun, monkeypatch: pytest.MonkeyPatch, content: str, said: str) -> None:
+    """Said by plan and doctor, and by serve before it reads an artifact."""
+    key = run.folder / "api_key"
+    key.write_text(content)
+    monkeypatch.setenv("API_KEY_FILE", str(key))
+    monkeypatch.delenv("CAISSON_IMAGE", raising=False)
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert (code, err.startswith(f"caisson: the API key file {key} {said}")) == (3, True)
+    assert "cannot: serve: the API key file" in out
+    _, out, _ = caisson("doctor", "--store", run.store.root, "--json")
+    assert [(f["state"], f["found"]) for f in json.loads(out) if f["check"] == "API key"] == [("fail", f"the API key file {key} {said}")]
+    run.seal("fetch", "prepare", "train", "export")
+    code, out, err = caisson("serve", run.spec_file, "--store", run.store.root)
+    assert (code, out) == (3, "")
+    assert said in err
+    key.write_text("good\n")
+    assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
 
 
 # -- stages
@@ -202,9 +269,6 @@ def test_machine_that_cannot(caisson: Caisson, run: SmallRun) -> None:
 
 def test_fetch_really(run: SmallRun, caisson: Caisson) -> None:
     """A real leaf: the model's folder and the rows, then up to date; a broken source ends with the leaf's own code."""
-    header = b'{"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}'
-    (run.model / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
-    (run.model / "tokenizer.json").write_text("{}")
     code, out, err = caisson("fetch", run.spec_file, "--store", run.store.root)
     assert (code, err) == (0, "")
     plan, _, work = out.partition("no impact above this line")
@@ -221,15 +285,34 @@ def test_fetch_really(run: SmallRun, caisson: Caisson) -> None:
     assert "Traceback" not in err
 
 
-def test_damaged_input_ends_with_3(run: SmallRun, caisson: Caisson) -> None:
-    run.seal("fetch", "prepare")
-    data = run.store.root / run.chain("prepare").folder("prepared")
-    path = data / "content"
+@pytest.mark.parametrize(
+    ("role", "command", "maker"),
+    [
+        ("prepared", ["train"], "prepare"),
+        ("model", ["ask", "--base", "Who?"], "fetch"),
+        ("exported", ["ask", "Who?"], "export"),
+        ("exported", ["serve"], "export"),
+    ],
+)
+def test_damaged_input_is_set_aside_and_the_same_commands_mend_it(run: SmallRun, caisson: Caisson, role: str, command: list[str], maker: Stage) -> None:
+    run.seal("fetch", "prepare", *(("train", "export") if role != "prepared" else ()))
+    folder = run.store.root / run.chain().folder(role)
+    path = folder / "content"
     path.write_bytes(path.read_bytes()[::-1])
-    code, _, err = caisson("train", run.spec_file, "--store", run.store.root)
+    assert caisson("status", run.spec_file, "--store", run.store.root)[0] == 0
+    code, out, _ = caisson("status", run.spec_file, "--store", run.store.root, "--verify")
+    assert (code, "content was" in out, "damaged" in out) == (1, True, True)
+    assert folder.is_dir(), "reading changes nothing"
+    code, _, err = caisson(command[0], run.spec_file, *command[1:], "--store", run.store.root)
+    (aside,) = folder.parent.glob(".damaged-*")
     assert code == 3
-    assert err.startswith("caisson: the prepared artifact n/prepared/")
-    assert "content was altered after it was sealed" in err
+    assert err == (
+        f"caisson: the {role} artifact {folder.relative_to(run.store.root)} is damaged: content was altered after it was sealed; "
+        f"it was set aside as {aside.name}\n    `docker compose run --rm {maker}`, or `caisson {maker}`, makes it again; then run this command again\n"
+    )
+    assert caisson("status", run.spec_file, "--store", run.store.root, "--verify")[0] == 0
+    run.seal(maker)
+    assert path.is_file()
 
 
 def test_ask_before_export(run: SmallRun, caisson: Caisson) -> None:
@@ -248,7 +331,7 @@ def test_status(caisson: Caisson, run: SmallRun) -> None:
     code, out, err = caisson("status", run.spec_file, "--store", run.store.root)
     assert (code, err) == (0, "")
     assert [line.split()[:2] for line in out.splitlines() if line and not line.startswith(" ")] == [
-        ["stage", "state"], ["fetch", "sealed"], ["fetch", "sealed"], ["prepare", "sealed"], ["train", "stale"], ["export", "absent"],
+        ["stage", "state"], ["fetch", "model"], ["fetch", "data"], ["prepare", "sealed"], ["train", "stale"], ["export", "absent"],
     ]  # fmt: skip
     assert "learning_rate" in out
 
@@ -264,7 +347,7 @@ def test_status_as_json(caisson: Caisson, run: SmallRun) -> None:
         ("train", "absent"),
         ("export", "absent"),
     ]
-    assert all(set(s) == {"stage", "state", "folder", "why"} for s in found)
+    assert all(set(s) == {"stage", "part", "state", "folder", "why"} for s in found)
     assert not run.store.root.exists()
 
 

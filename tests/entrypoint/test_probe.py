@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def test_nearest_folder(tmp_path: Path) -> None:
     assert probe.nearest_folder(tmp_path) == tmp_path
     assert probe.nearest_folder(tmp_path / "a" / "b") == tmp_path
     assert probe.nearest_folder(Path("no/such/folder")) == Path()
+    assert probe.nearest_folder(tmp_path / ("a" * 300) / "b") == tmp_path
 
 
 # -- sources
@@ -175,7 +177,83 @@ def test_a_link_to_nowhere_in_a_folder(tmp_path: Path) -> None:
     assert names(probe.look(str(tmp_path))) == ["a"]
 
 
+@pytest.mark.parametrize("source", ["/proc", "/proc/**/fd/*", "/dev", "/sys/kernel"])
+def test_what_is_no_data_at_all(source: str) -> None:
+    """Files that vanish while they are listed, devices, and, for other users than root, folders that may not be listed."""
+    assert probe.look(source).kind in ("folder", "missing", "unreadable")
+
+
+@pytest.mark.parametrize("pattern", ["", "/*", "/**/*"])
+def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    """`/` as a source, for one: every run would look at all of them."""
+    write(tmp_path, *(f"{n}" for n in range(8)))
+    monkeypatch.setattr(probe, "MAX_FILES", 9)
+    assert probe.look(f"{tmp_path}{pattern}").kind == "folder"
+    monkeypatch.setattr(probe, "MAX_FILES", 7)
+    assert probe.look(f"{tmp_path}{pattern}") == probe.SourceFacts(kind="unreadable", fault="more than 7 files")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + "/*.jsonl", "loop", "loop/*.jsonl", "file/a", "file/*.jsonl"])
+def test_names_that_nothing_can_have(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    write(tmp_path, "file")
+    assert probe.look(f"{tmp_path}/{name}") == probe.SourceFacts(kind="missing")
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder with rows and a sub-folder that belongs to another user and is closed to this one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        write(folder, "open.jsonl", "shut/a.jsonl", "hidden/open.jsonl", "hidden/.shut/a.jsonl")
+        (folder / "shut").chmod(0)
+        (folder / "hidden" / ".shut").chmod(0)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        yield folder
+        os.seteuid(before)
+        (folder / "shut").chmod(0o755)
+        (folder / "hidden" / ".shut").chmod(0o755)
+
+
+@pytest.mark.parametrize("inside", ["", "/shut", "/shut/a.jsonl", "/shut/sub/b"])
+def test_a_folder_that_may_not_be_listed(closed: Path, inside: str) -> None:
+    found = probe.look(f"{closed}{inside}")
+    assert (found.kind, found.files) == ("unreadable", ())
+    assert found.fault.endswith("cannot be read: Permission denied")
+    assert f"{closed}/shut" in found.fault
+
+
+def test_a_hidden_folder_that_may_not_be_listed(closed: Path) -> None:
+    """As .Trash of another user: fetch takes nothing of it."""
+    assert names(probe.look(f"{closed}/hidden")) == ["open.jsonl"]
+
+
+def test_store_and_model_in_a_closed_folder(closed: Path) -> None:
+    assert probe.nearest_folder(closed / "shut" / "store") == closed / "shut"
+    assert not probe.is_writable(closed / "shut" / "store")
+    assert probe.read_model(closed / "shut" / "model") is None
+    assert probe.probe(closed / "shut" / "store", (f"{closed}/shut/m",), {"m": closed / "shut" / "m"}).models == {}
+
+
 # -- models
+
+
+def test_model_with_a_link_to_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "a.safetensors").write_bytes(bytes(10))
+    (tmp_path / "b.safetensors").symlink_to(tmp_path / "gone")
+    found = probe.read_model(tmp_path)
+    assert found
+    assert found.stored_bytes == 10
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to("/dev/zero"), lambda p: p.symlink_to(p), lambda p: p.mkdir()])
+def test_config_that_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "config.json")
+    assert probe.read_model(tmp_path) is None
 
 
 def test_model(tmp_path: Path) -> None:
@@ -252,3 +330,6 @@ def test_in_container(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_is_writable(tmp_path: Path) -> None:
     assert probe.is_writable(tmp_path / "new")
     assert not probe.is_writable(Path("/proc/1/new"))
+    (tmp_path / "file").touch()
+    assert not probe.is_writable(tmp_path / "file"), "a store is a folder"
+    assert not probe.is_writable(tmp_path / "file" / "store")

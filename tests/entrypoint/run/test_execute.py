@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kept_store import ROOT, plan, put, step
 
-from entrypoint.run.execute import Told, execute
+from entrypoint.run.execute import Told, attend, execute
 from entrypoint.run.seal import read_manifest
 from entrypoint.run.store import Store
 from schemas.errors import GateRefused, Interrupted, MachineError, StepFailed, UsageError
@@ -215,6 +216,7 @@ def test_other_ends_are_failures(store: Store, capfd: pytest.CaptureFixture[str]
     with pytest.raises(StepFailed) as caught:
         execute(plan(doing(do)), store)
     assert caught.value.what.startswith(f"export: a step ended with {how}: python ")
+    assert caught.value.what.endswith(f"/.task-{'a' * 16}.json"), "a command that can be run again"
     assert str(store.logs("n") / "export.jsonl") in str(caught.value.fix)
     assert ("Traceback" in capfd.readouterr().err) is (do == "bug"), "always one for our mistake, never for a user's"
 
@@ -235,6 +237,18 @@ def test_a_failed_attempt_seals_nothing_and_the_next_one_finishes(store: Store, 
     assert (store.partial(doing(do)) / "started").exists(), "what was done is kept"
     execute(plan(doing("well")), store)
     assert store.find(doing("well"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "do", "left"),
+    [("fetch", "gate", False), ("fetch", "usage", False), ("prepare", "gate", False), ("fetch", "machine", True), ("export", "gate", True)],
+)
+def test_what_was_refused_is_removed_where_it_is_of_no_use(store: Store, stage: str, do: str, left: bool) -> None:
+    made = doing(do, stage=stage)
+    with pytest.raises(Told):
+        execute(plan(made), store)
+    assert store.partial(made).exists() is left
+    assert bool(list((store.root / made.folder).glob(".task-*"))) is left
 
 
 def test_damaged_artifact_is_put_aside_and_made_again(store: Store) -> None:
@@ -262,9 +276,21 @@ def test_too_little_room_starts_nothing(store: Store) -> None:
     with pytest.raises(MachineError) as caught:
         execute(plan(step(disk_bytes=2**60)), store, recorded)
     assert caught.value.exit_code == 3
-    assert re.fullmatch(r"export: a step needs 1073741824\.0 GiB on the store, [\d.]+ GiB are free", caught.value.what)
+    assert re.fullmatch(r"export: a step needs 1073741824\.00 GiB more on the store, [\d.]+ GiB are free", caught.value.what)
     assert recorded.calls == []
     execute(plan(step(disk_bytes=1)), store, recorded)
+
+
+def test_room_for_what_is_still_to_come(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier attempt has brought is not asked for again."""
+    made = step(disk_bytes=3000)
+    monkeypatch.setattr("entrypoint.run.execute.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(MachineError):
+        execute(plan(made), store, Recorded())
+    store.partial(made).mkdir(parents=True)
+    (store.partial(made) / ".half.draft").write_bytes(bytes(2000))
+    execute(plan(made), store, Recorded())
+    assert store.find(made)
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
@@ -360,22 +386,71 @@ def test_second_run_at_the_same_time_is_told(store: Store, running: list["subpro
     assert finish(running[0])[0] == 0
 
 
-BECOME = """
-import os, sys
-from pathlib import Path
-from entrypoint.run.execute import become
-from entrypoint.run.store import Store
-from schemas.plan import Step
-print(os.getpid(), flush=True)
-become(Step.model_validate_json(sys.argv[1]), "n", Store(Path(sys.argv[2])))
+ATTEND = PARENT.replace("import Told, execute", "import Told, attend").replace(
+    "execute(Plan.model_validate_json(sys.argv[1]), Store(Path(sys.argv[2])))",
+    "attend(Plan.model_validate_json(sys.argv[1]).steps[0], 'n', Store(Path(sys.argv[2])))",
+)
+SERVER = """
+import os, signal, sys, time
+if os.environ["DO"] == "stops": signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(os.environ["CODE"])))
+print("ready", flush=True)
+if os.environ["DO"] == "ends": sys.exit(int(os.environ["CODE"]))
+if os.environ["DO"] == "dies": os.kill(os.getpid(), signal.SIGKILL)
+if os.environ["DO"] == "shows": print(os.environ["X"], *open(sys.argv[1]).read().split("\\n"), flush=True)
+time.sleep(20)
 """
 
 
-def test_become_is_the_same_process_with_the_task(store: Store) -> None:
-    (store.root / "shown.py").write_text("import os, sys; print(os.getpid()); print(os.environ['X']); print(open(sys.argv[1]).read())")
-    made = step(argv=("python", "-m", "shown", "{task}"), environment={"X": "given", "PYTHONPATH": f"{store.root}:{ROOT}"})
-    said = subprocess.run([sys.executable, "-c", BECOME, made.model_dump_json(), str(store.root)], cwd=ROOT, capture_output=True, text=True, check=True)
-    before, after, given, *task = said.stdout.splitlines()
-    assert before == after
+def serving(do: str, code: int = 0, **environment: str) -> Step:
+    """A step whose process does that."""
+    return step(argv=("python", "-c", SERVER, "{task}"), environment={"DO": do, "CODE": str(code), **environment})
+
+
+def attended(store: Store, made: Step) -> "subprocess.Popen[str]":
+    """`attend` in a process of its own; returns when the server is up."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ATTEND, plan(made).model_dump_json(), str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize(("do", "how"), [("ends", "exit code 0"), ("dies", "signal SIGKILL")])
+def test_server_that_ends_by_itself_has_failed(store: Store, do: str, how: str) -> None:
+    """Also with 0: so ends vLLM when its engine core has died."""
+    code, err = finish(attended(store, serving(do)))
+    assert code == 1
+    assert err.startswith(f"caisson: export: a step ended by itself, with {how}\n    why is in its output above")
+    assert events(store)[-1]["event"] == "ended"
+
+
+def test_server_that_has_said_why_it_ends(store: Store) -> None:
+    assert finish(attended(store, serving("ends", 3))) == (3, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("do", "code"), [("stops", 0), ("stops", 1), ("sleeps", 0)])
+def test_server_that_is_stopped_ends_with_0(store: Store, number: signal.Signals, do: str, code: int) -> None:
+    """Whatever code it ends with: while the engine is still loading, it knows no better than to die."""
+    process = attended(store, serving(do, code))
+    process.send_signal(number)
+    assert finish(process) == (0, "")
+    assert events(store)[-1]["stopped"] is True
+
+
+def test_server_is_told_its_task(store: Store) -> None:
+    made = serving("shows", X="given")
+    process = attended(store, made)
+    assert process.stdout
+    given, _, task = process.stdout.readline().partition(" ")
+    process.terminate()
+    process.communicate(timeout=20)
     assert given == "given"
-    assert json.loads("\n".join(task))["job"] == made.job.model_dump(mode="json")
+    assert json.loads(task)["job"] == made.job.model_dump(mode="json")
+
+
+def test_store_that_cannot_be_written_ends_with_3(store: Store) -> None:
+    (store.root / "n").touch()
+    with pytest.raises(MachineError, match="cannot be written: Not a directory"):
+        attend(serving("ends"), "n", store)

@@ -134,3 +134,18 @@ def test_qlora_and_zero3_are_refused_together(sources, fetched, tmp_path):
     path = spec(tmp_path, *sources, adapter="{kind: qlora}", hardware="{strategy: zero3}")
     said = run("train", path, "--store", fetched, cwd=tmp_path, code=2)
     assert "zero3 cannot shard 4-bit weights" in said and "use strategy: ddp" in said
+
+
+def test_gradients_that_are_not_numbers_end_the_run_and_name_its_rows(sources, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    model = write_model(tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    path = spec(tmp_path, model, sources[1], train="{epochs: 2, learning_rate: 1.0e-3, batch_tokens: 240, max_bad_steps: 3}")
+    for stage in ("fetch", "prepare"):
+        run(stage, path, "--store", tmp_path / "store", cwd=tmp_path)
+    said = run("train", path, "--store", tmp_path / "store", cwd=tmp_path, code=4)
+    assert "step 1 is skipped: its gradients are not numbers (rows " in said
+    assert "not numbers for 3 steps in a row, the last is step 3" in said and "Traceback" not in said

@@ -81,13 +81,12 @@ def spec(tmp_path: Path, model: Path, data: Path, **changes: str) -> Path:
     return path
 
 
-def caisson(*arguments: object, cwd: Path, new_group: bool = False, **environment: str) -> subprocess.Popen:
-    """The program, started; `new_group` makes it killable with everything that it starts."""
+def caisson(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen:
+    """The program, started."""
     given = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
-        [sys.executable, "-m", "entrypoint", *map(str, arguments)],
-        cwd=cwd, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=new_group,
-    )  # fmt: skip
+        [sys.executable, "-m", "entrypoint", *map(str, arguments)], cwd=cwd, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def run(*arguments: object, cwd: Path, code: int = 0, **environment: str) -> str:
