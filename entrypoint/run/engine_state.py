@@ -16,7 +16,7 @@ def fragments(model: Any, optimizer: Any, rank: int, ranks: int) -> list[Fragmen
         return list(_zero_1_2(model, optimizer))
     if hasattr(optimizer, "fp32_partitioned_groups_flat"):
         return list(_zero_3(model, optimizer, rank, ranks))
-    # Copies are the same everywhere: each rank keeps every so-manieth.
+    # Every rank has the same: each writes its share of the parameters.
     owned = [pair for index, pair in enumerate(_trained(model)) if index % ranks == rank]
     return [piece for name, parameter in owned for piece in _plain(name, parameter, optimizer)]
 

@@ -21,16 +21,12 @@ def capture(rank: int) -> tuple[list[Fragment], dict[str, Any]]:
 
 
 def restore(rank: int, notes: dict[str, Any], reader: FragmentReader) -> None:
-    """Put every generator back; a rank that did not exist then keeps the state that its seed gave it."""
+    """Put every generator of this rank back."""
     given = notes["random"]
     version, state, gauss = given["python"]
     random.setstate((version, tuple(state), gauss))
     kind, keys, position, has_gauss, cached = given["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(_whole(reader, f"torch.{rank}", torch.get_rng_state().numel()))
-    if torch.cuda.is_available() and reader.kinds(f"cuda.{rank}"):
-        torch.cuda.set_rng_state(_whole(reader, f"cuda.{rank}", torch.cuda.get_rng_state().numel()))
-
-
-def _whole(reader: FragmentReader, name: str, count: int) -> torch.Tensor:
-    return reader.read("random", name, 0, count)
+    torch.set_rng_state(reader.read("random", f"torch.{rank}", 0, torch.get_rng_state().numel()))
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state(reader.read("random", f"cuda.{rank}", 0, torch.cuda.get_rng_state().numel()))

@@ -1,13 +1,11 @@
 """A checkpoint as a trainer reads and writes it: position, schedule and history beside the tensors."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.ranks import rank
-from entrypoint.run.row_order import RowOrder
 from entrypoint.run.saver import STATE, rank_notes
 
 SCALED = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
@@ -21,19 +19,7 @@ class Resume:
         self.name = folder.name
         self.reader = FragmentReader(folder)
         self.state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        notes = folder / rank_notes(rank())
-        # A process more than before takes the first's generators; it was never exact then.
-        self.notes: dict[str, Any] = json.loads((notes if notes.is_file() else folder / rank_notes(0)).read_text(encoding="utf-8"))
-
-    @property
-    def rows_per_step(self) -> int:
-        return int(self.state["rows_per_step"])
-
-    def steps_in_all(self, epochs: float, order: RowOrder) -> int:
-        """Steps done and steps still needed, at another number of rows a step."""
-        seen: int = self.state["epoch"] * order.rows + self.state["start"]
-        done: int = self.state["step"]
-        return done + math.ceil(max(0.0, epochs * order.rows - seen) / order.rows_per_step)
+        self.notes: dict[str, Any] = json.loads((folder / rank_notes(rank())).read_text(encoding="utf-8"))
 
     @staticmethod
     def state_of(trainer: Any, base: Any) -> dict[str, Any]:
@@ -45,7 +31,6 @@ class Resume:
             "step": trainer.state.global_step,
             "epoch": order.epoch,
             "start": order.start,
-            "rows_per_step": order.rows_per_step,
             "history": trainer.state.log_history,
             "flos": trainer.state.total_flos,
             "tokens": trainer._total_train_tokens,

@@ -6,7 +6,8 @@ Order (ALICE, OSDI'14): files are flushed, then the manifest, then the folder, t
 import errno
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,21 +72,28 @@ def sha256(path: Path) -> str:
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Replace a file in one step: readers see the old text or the new one."""
+    """Replace a file in one step: readers see the old text or the new one. Whoever sees the new one may rename the folder at once."""
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    draft.replace(path)
-    flush_folder(path.parent)
+    with _opened(path.parent) as folder:  # before anybody can see the file: the folder's name may not hold after that
+        draft.replace(path)
+        os.fsync(folder)
 
 
 def flush_folder(folder: Path) -> None:
     """Make a folder's entries durable."""
+    with _opened(folder) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -1,5 +1,6 @@
 """TRL's trainer with checkpoints that are sealed behind its back, a resume that is exact, and a stop that all ranks agree on."""
 
+import math
 import signal
 import time
 from typing import Any
@@ -60,13 +61,6 @@ class SealedTrainer(SFTTrainer):
             generator=torch.Generator(),  # of its own: the iterator would draw from the one that dropout uses
         )
 
-    def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
-        """As many steps as the rows that are left need, where an earlier attempt took another number of rows a step."""
-        values = super().set_initial_training_values(args, dataloader)
-        if self.resumed and args.max_steps < 0 and self.resumed.rows_per_step != self.order.rows_per_step:
-            return (*values[:-1], self.resumed.steps_in_all(args.num_train_epochs, self.order))
-        return values
-
     def _init_training_state(self, *args: Any) -> tuple[int, int]:
         super()._init_training_state(*args)
         if self.resumed is None:
@@ -105,12 +99,18 @@ class SealedTrainer(SFTTrainer):
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
-        scaler = self.accelerator.scaler
-        self.bad_steps.judge(norm, self.state.global_step + 1, self.order, scaler.get_scale() if scaler is not None and scaler.is_enabled() else None)
-        if self.bad_steps.now and scaler is None and not self.is_deepspeed_enabled:  # those skip by themselves
+        scale = self._loss_scale()
+        self.bad_steps.judge(norm, self.state.global_step + 1, self.order, scale)
+        if self.bad_steps.now and scale is None and not self.is_deepspeed_enabled:  # those skip by themselves
             for parameter in model.parameters():
                 parameter.grad = None
         return norm
+
+    def _loss_scale(self) -> float | None:
+        """Of fp16; None where losses are not scaled."""
+        if not self.args.fp16:
+            return None
+        return float(self._stepping().loss_scaler.cur_scale if self.is_deepspeed_enabled else self.accelerator.scaler.get_scale())
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
@@ -119,15 +119,17 @@ class SealedTrainer(SFTTrainer):
             self.bad_steps.now = False
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As TRL's, with a bad step marked and without its loss."""
+        """As TRL's, with a bad step marked and without a loss that is no number."""
         if self.bad_steps.now and "loss" in logs:
-            del logs["loss"]
             logs["skipped"] = 1.0
+            if not math.isfinite(logs["loss"]):
+                del logs["loss"]
         super().log(logs, start_time)
 
     # Checkpoints.
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.watchdog.rest()  # a slow disk is no hang
         self.saver.wait()
         self.accelerator.wait_for_everyone()
         pieces = fragments(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks())
@@ -180,6 +182,9 @@ class Pace(TrainerCallback):
             self.saved_at = time.monotonic()
             # An epoch ends with a validation; a checkpoint from before it would lose its result.
             self.save_later, control.should_save = ended, not ended
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.watchdog.rest()  # a validation may take as long as it goes on
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_save = control.should_save or self.save_later

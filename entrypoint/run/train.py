@@ -97,7 +97,7 @@ def build_trainer(task: Task, events: Events) -> Any:
     trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events))
     trainer.checkpoint_seconds = job.checkpoint_seconds
     trainer.checkpoint_manifest = Manifest(
-        stage="checkpoint", name=task.name, identity=Path(task.output).name, request="", job=job.model_dump(mode="json"), program=__version__, versions=versions(), files=()
+        stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"), program=__version__, versions=versions(), files=()
     )  # fmt: skip
     trainer.add_callback(trainer.progress)
     if is_first():
@@ -144,7 +144,6 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
         bf16=job.precision == "bf16",
         fp16=job.precision == "fp16",
         use_cpu=job.device == "cpu",
-        ignore_data_skip=True,
         gradient_checkpointing=job.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if job.gradient_checkpointing else None,
         save_strategy="steps",
@@ -170,6 +169,8 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
 
 def _save(trainer: Any, task: Task, output: Path) -> None:
     """Write the weights under a draft name, then give them their own: a folder `weights` is always whole."""
+    from entrypoint.run.progress import finite
+
     draft = output / f"{WEIGHTS}.draft"
     trainer.save_model(str(draft))  # on every rank: sharded weights are gathered here
     trainer.accelerator.wait_for_everyone()
@@ -178,8 +179,6 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
     for card in draft.glob("README.md"):
         card.unlink()
-    from entrypoint.run.progress import finite
-
     curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
     (output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
     (output / "measured.json").write_text(json.dumps(_measured(trainer), indent=1) + "\n", encoding="utf-8")

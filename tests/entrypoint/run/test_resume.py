@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("psutil")
 pytest.importorskip("trl")
 
-import psutil
-from tiny import caisson, rows, run, spec, write_model, write_rows
+from tiny import caisson, fetched_store, kill_tree, rows, run, spec, write_model, write_rows
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 SETTINGS = "{epochs: 3, learning_rate: 1.0e-2, batch_tokens: 240, checkpoint: {every: 2}}"
 KINDS = {
     "single-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: single}"),
+    "single-qlora-dropout": ("{kind: qlora, rank: 8, dropout: 0.2}", "{strategy: single}"),
     "single-full": ("{kind: full}", "{strategy: single}"),
     "ddp-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: ddp}"),
     "zero1-full": ("{kind: full}", "{strategy: zero1}"),
@@ -37,11 +36,7 @@ def sources(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fetched(sources, tmp_path_factory):
     """A store with model, rows and shards; each run works on a copy."""
-    folder = tmp_path_factory.mktemp("store")
-    path = spec(folder, *sources)
-    for stage in ("fetch", "prepare"):
-        run(stage, path, "--store", folder / "store", cwd=folder)
-    return folder / "store"
+    return fetched_store(tmp_path_factory.mktemp("store"), *sources)
 
 
 def outcome(store: Path) -> tuple[list[dict], dict[str, bytes]]:
@@ -61,10 +56,7 @@ def kill_after(path: Path, store: Path, cwd: Path, steps: int) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    # torchrun gives each rank a session of its own: the tree is killed, not the group.
-    for victim in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-        victim.kill()
-    process.communicate()
+    kill_tree(process)
 
 
 @pytest.mark.parametrize(("adapter", "hardware"), KINDS.values(), ids=KINDS)

@@ -1,7 +1,9 @@
 """A checkpoint is a copy of one moment, sealed behind the trainer; a failed save is not kept quiet."""
 
 import json
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +14,13 @@ import torch
 from entrypoint.run import saver as saver_module
 from entrypoint.run.checkpoints import newest_valid
 from entrypoint.run.fragments import Fragment, FragmentReader
+from entrypoint.run.leaf import is_disk_full
 from entrypoint.run.saver import Saver, partial_folder
 from schemas.manifest import Manifest
 
 pytestmark = pytest.mark.image
 
+SMALL = Path("/small")
 MANIFEST = Manifest(stage="checkpoint", name="tiny", identity="", request="", job={}, program="0", files=())
 
 
@@ -81,3 +85,22 @@ def test_a_failed_save_is_raised_at_the_next_step_and_leaves_the_last_one(tmp_pa
         saver.check()
     saver.check()  # said once
     assert newest_valid(tmp_path, print).name == "step-1"
+
+
+@pytest.mark.skipif(not SMALL.is_dir(), reason="needs the small file system that tests/image/run.sh mounts")
+def test_a_disk_that_fills_is_told_and_the_checkpoint_before_is_whole():
+    folder = SMALL / "checkpoints"
+    shutil.rmtree(folder, ignore_errors=True)
+    saver = made(folder)
+    save(saver, 1, torch.zeros(1000))
+    saver.wait()
+    save(saver, 2, torch.zeros(3_000_000))
+    with pytest.raises(OSError) as failed:
+        saver.wait()
+    assert is_disk_full(failed.value)
+    shutil.rmtree(partial_folder(folder, 2))
+    assert newest_valid(folder, print).name == "step-1"
+    save(saver, 3, torch.zeros(1000))  # there is room again
+    saver.wait()
+    assert newest_valid(folder, print).name == "step-3"
+    shutil.rmtree(folder)
