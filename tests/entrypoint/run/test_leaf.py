@@ -7,9 +7,6 @@ import pytest
 
 from entrypoint.run.leaf import is_disk_full
 
-SMALL = Path("/small")
-"""A file system of 4 MiB; tests/image/run.sh mounts it."""
-
 
 def caused(error: BaseException, cause: BaseException) -> BaseException:
     error.__cause__ = cause
@@ -39,23 +36,21 @@ def test_full_disk_by_its_words(error: BaseException, full: bool) -> None:
 @pytest.mark.image
 @pytest.mark.parametrize("kind", ["torch", "torch into a stream", "torch of old", "safetensors", "tokenizers", "python"])
 @pytest.mark.parametrize("left", [0, 5_000, 1_000_000])
-def test_really_full_disk(kind: str, left: int) -> None:
+def test_really_full_disk(small_disk: Path, kind: str, left: int) -> None:
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, models
 
-    for old in SMALL.iterdir():
-        old.unlink()
-    (SMALL / "fill").write_bytes(bytes(4 * 2**20 - left // 4096 * 4096))
+    (small_disk / "fill").write_bytes(bytes(4 * 2**20 - left // 4096 * 4096))
     weights = {f"w{i}": torch.zeros(10_000 + i) for i in range(40)}
     words = {f"word{i}": i for i in range(100_000)}
-    with pytest.raises(Exception) as caught, (SMALL / "stream").open("wb") as stream:
+    with pytest.raises(Exception) as caught, (small_disk / "stream").open("wb") as stream:
         {
-            "torch": lambda: torch.save(weights, SMALL / "a"),
+            "torch": lambda: torch.save(weights, small_disk / "a"),
             "torch into a stream": lambda: torch.save(weights, stream),
-            "torch of old": lambda: torch.save(weights, SMALL / "a", _use_new_zipfile_serialization=False),
-            "safetensors": lambda: save_file(weights, SMALL / "a"),
-            "tokenizers": lambda: Tokenizer(models.WordLevel(words, unk_token="word0")).save(str(SMALL / "a")),
-            "python": lambda: (SMALL / "a").write_bytes(bytes(2**21)),
+            "torch of old": lambda: torch.save(weights, small_disk / "a", _use_new_zipfile_serialization=False),
+            "safetensors": lambda: save_file(weights, small_disk / "a"),
+            "tokenizers": lambda: Tokenizer(models.WordLevel(words, unk_token="word0")).save(str(small_disk / "a")),
+            "python": lambda: (small_disk / "a").write_bytes(bytes(2**21)),
         }[kind]()
     assert is_disk_full(caught.value), repr(caught.value)

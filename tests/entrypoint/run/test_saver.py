@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,6 @@ from schemas.manifest import Manifest
 
 pytestmark = pytest.mark.image
 
-SMALL = Path("/small")
 MANIFEST = Manifest(stage="checkpoint", name="tiny", identity="", request="", job={}, program="0", files=())
 
 
@@ -87,10 +85,8 @@ def test_a_failed_save_is_raised_at_the_next_step_and_leaves_the_last_one(tmp_pa
     assert newest_valid(tmp_path, print).name == "step-1"
 
 
-@pytest.mark.skipif(not SMALL.is_dir(), reason="needs the small file system that tests/image/run.sh mounts")
-def test_a_disk_that_fills_is_told_and_the_checkpoint_before_is_whole():
-    folder = SMALL / "checkpoints"
-    shutil.rmtree(folder, ignore_errors=True)
+def test_a_disk_that_fills_is_told_and_the_checkpoint_before_is_whole(small_disk):
+    folder = small_disk / "checkpoints"
     saver = made(folder)
     save(saver, 1, torch.zeros(1000))
     saver.wait()
@@ -103,4 +99,3 @@ def test_a_disk_that_fills_is_told_and_the_checkpoint_before_is_whole():
     save(saver, 3, torch.zeros(1000))  # there is room again
     saver.wait()
     assert newest_valid(folder, print).name == "step-3"
-    shutil.rmtree(folder)
