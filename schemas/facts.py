@@ -62,6 +62,9 @@ class Facts(Record):
     shm_gib: float
     """Size of /dev/shm, GiB."""
 
+    network: bool = True
+    """Whether this process can see any other network interface than loopback."""
+
     program: str
     """Version of this program."""
 

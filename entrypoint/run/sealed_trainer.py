@@ -12,7 +12,6 @@ import pyarrow as pa
 from datasets import Dataset, disable_progress_bars
 from datasets.table import InMemoryTable
 from transformers import PrinterCallback, TrainerCallback
-from transformers.integrations import TensorBoardCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -74,22 +73,6 @@ class SealedTrainer(SFTTrainer):
             remove_old(folder, self.keep)
         self.accelerator.wait_for_everyone()
 
-    def release_trackers(self) -> None:
-        """Close what trackers hold open, so that their files are whole before they are sealed."""
-        for callback in self.callback_handler.callbacks:
-            writer = getattr(callback, "tb_writer", None)
-            if writer is not None:
-                writer.close()
-
-
-def trackers(names: tuple[str, ...], output: Path) -> list[TrainerCallback]:
-    """The trackers of a spec, each writing inside the artifact."""
-    if "tensorboard" not in names:
-        return []
-    from torch.utils.tensorboard import SummaryWriter
-
-    return [TensorBoardCallback(SummaryWriter(str(output / "tensorboard")))]
-
 
 class Progress(TrainerCallback):
     """Lines for people every few seconds, an event for each optimizer step; asks for a checkpoint when told to stop."""
@@ -147,4 +130,4 @@ def _minutes(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
-__all__ = ["Collator", "Progress", "SealedTrainer", "token_rows", "trackers"]
+__all__ = ["Collator", "Progress", "SealedTrainer", "token_rows"]

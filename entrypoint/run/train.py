@@ -17,7 +17,7 @@ from schemas.job import Task, TrainJob
 
 
 def train(task: Task, events: Events) -> dict[str, Any]:
-    """Fill task.output with weights/, curve.json and tensorboard/; checkpoints live beside them until it is done."""
+    """Fill task.output with weights/, curve.json and a folder a tracker; checkpoints live beside them until it is done."""
     output = Path(task.output)
     if (output / WEIGHTS).is_dir():  # trained to the end before the process was stopped
         return _summary(output)
@@ -44,10 +44,12 @@ def build_trainer(task: Task, events: Events) -> Any:
     hush()  # before the imports that speak while they are imported
     from transformers import AutoTokenizer
 
-    from entrypoint.run.sealed_trainer import Collator, Progress, SealedTrainer, token_rows, trackers
+    from entrypoint.run.sealed_trainer import Collator, Progress, SealedTrainer, token_rows
+    from entrypoint.run.trackers import Trackers
 
     job = task.job
     assert isinstance(job, TrainJob)
+    trackers = Trackers(task, events) if is_first() else None  # first: a key that is missing is said before the model is loaded
     model_folder, shards = Path(task.inputs["model"]), Path(task.inputs["prepared"])
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
     validation = token_rows(shards, "validation")
@@ -65,9 +67,8 @@ def build_trainer(task: Task, events: Events) -> Any:
     trainer.keep = job.keep
     trainer.progress = Progress(trainer, events)
     trainer.add_callback(trainer.progress)
-    if is_first():
-        for tracker in trackers(job.track, Path(task.output)):
-            trainer.add_callback(tracker)
+    if trackers:
+        trainer.add_callback(trackers)
     return trainer
 
 
@@ -125,7 +126,6 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     curve = [{k: v for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
     (output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
     (output / "measured.json").write_text(json.dumps(_measured(trainer), indent=1) + "\n", encoding="utf-8")
-    trainer.release_trackers()
     draft.rename(output / WEIGHTS)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
 

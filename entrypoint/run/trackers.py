@@ -1,0 +1,114 @@
+"""Experiment trackers of a training: what they are told, and that they cannot stop it."""
+
+import resource
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from entrypoint.run.events import Events, say
+from entrypoint.run.leaf import versions
+from entrypoint.run.tracker_clients import Run, make_client
+from entrypoint.run.tracker_worker import Client, Worker, kind_of
+from schemas.errors import MachineError
+from schemas.job import Task, TrainJob
+from schemas.track import TrackerJob
+
+CLOSE_SECONDS = 180.0
+"""How long the end of a training waits for its trackers together."""
+
+
+class Trackers(TrainerCallback):
+    """Adds speed, memory and time to the trainer's history, and has a worker a tracker deliver it. For the first rank."""
+
+    def __init__(self, task: Task, events: Events):
+        assert isinstance(task.job, TrainJob)
+        self.task, self.jobs, self.events = task, task.job.track, events
+        self.keys = {job.kind: read_key(job) for job in self.jobs}
+        self.workers: list[Worker] = []
+        self.tokens = self.stepped = self.earlier = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the workers over a history that a resume has brought back."""
+        output = Path(self.task.output)
+        run_id = _run_id(output)
+        config = {"name": self.task.name, "train": self.task.job.model_dump(mode="json", exclude={"stage", "track"}), "versions": versions()}
+        self.tokens = self.earlier = max((row.get("num_tokens", 0.0) for row in state.log_history), default=0.0)
+        self.stepped = time.monotonic()
+        for job in self.jobs:
+
+            def connect(online: bool, job: TrackerJob = job) -> Client:
+                return make_client(Run(self.task.name, job, online, output / job.kind, config, run_id, self.keys[job.kind]))
+
+            worker = Worker(job, connect, state.log_history, self.events, say, self.keys[job.kind])
+            worker.start()
+            worker.tell(len(state.log_history))
+            self.workers.append(worker)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """The row is in the trainer's history already: what is measured here goes into it, and so into the checkpoint and curve.json."""
+        row, now = state.log_history[-1], time.monotonic()
+        row["time"] = round(time.time(), 3)
+        for name in ("num_tokens", "eval_num_tokens"):  # TRL counts from nought again after a resume
+            if name in row:
+                row[name] += self.earlier
+        if kind_of(row) == "train":
+            tokens = row.get("num_tokens", self.tokens)
+            row["tokens_per_second"] = round((tokens - self.tokens) / max(1e-9, now - self.stepped), 1)
+            row["peak_memory_gib"] = round(_peak_bytes(args.device.type) / 2**30, 3)
+            self.tokens = tokens
+        self.stepped = now
+        for worker in self.workers:
+            worker.tell(len(state.log_history))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Wait until every tracker has everything and its files are whole; one that does not come to an end is left behind."""
+        for worker in self.workers:
+            worker.close(finished=state.global_step >= state.max_steps)
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for worker in self.workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                self.events.write(
+                    "tracker_failed", tracker=worker.job.kind, what=f"not done {CLOSE_SECONDS:.0f} s after the last step", failures=worker.failures + 1
+                )
+                say(f"  tracker {worker.job.kind}: not done {CLOSE_SECONDS:.0f} s after the last step; left behind, curve.json has every row")
+                # What it may still write must not be sealed.
+                shutil.rmtree(Path(self.task.output) / worker.job.kind, ignore_errors=True)
+
+
+def read_key(job: TrackerJob) -> str | None:
+    """The key in the job's file, None where none is needed. Its text is in no error and no environment."""
+    if job.key_file is None:
+        return None
+    path = Path(job.key_file)
+    fix = f"write the key alone into a file and run with {job.kind.upper()}_KEY_FILE=FILE and compose/track.yaml, or take the server out of `track`"
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        key = ""
+    except (PermissionError, IsADirectoryError, UnicodeDecodeError) as error:
+        raise MachineError(f"track: the key file {path} of {job.kind} cannot be read ({type(error).__name__})", fix) from None
+    if not key and job.kind != "mlflow":
+        raise MachineError(f"track: {job.kind} is online and {path} holds no key", fix)
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise MachineError(f"track: {path} holds something that is not a key", fix)
+    return key or None
+
+
+def _run_id(output: Path) -> str:
+    """One for all trackers of a run, the same after a kill."""
+    place = output / "run.id"
+    if not place.is_file():
+        place.write_text(secrets.token_hex(4), encoding="utf-8")
+    return place.read_text(encoding="utf-8")
+
+
+def _peak_bytes(device: str) -> int:
+    """The most memory that this process has used so far."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
