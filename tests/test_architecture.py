@@ -64,6 +64,7 @@ ELSEWHERE = {
         ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "quiet", "sealed_trainer", "serve_vllm", "shards")),
         "needs torch, transformers, numpy or vllm: the tests of prepare, train and export in an image and the end-to-end test run it",
     ),
+    "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     "entrypoint.run.leaf": "tests/entrypoint/run/test_fetch.py and test_execute.py run it as a process",
     **dict.fromkeys(

@@ -87,10 +87,16 @@ class WandbClient:
             x_save_requirements=False, init_timeout=END_SECONDS, finish_timeout=END_SECONDS, **({"base_url": told.job.server} if told.job.server else {}),
         )  # fmt: skip
         self.wandb = wandb
-        self.handle = wandb.init(
-            mode="online" if told.online else "offline", project=told.job.project, entity=told.job.owner, name=told.name, id=told.id,
-            resume="allow" if told.online else None, dir=str(told.folder.parent), config=told.config, settings=settings,
-        )  # fmt: skip
+        self.handle: Any = None
+        wandb.setup(settings=wandb.Settings(silent=True))  # the login speaks before the run's own settings count
+        try:
+            self.handle = wandb.init(
+                mode="online" if told.online else "offline", project=told.job.project, entity=told.job.owner, name=told.name, id=told.id,
+                resume="allow" if told.online else None, dir=str(told.folder.parent), config=told.config, settings=settings,
+            )  # fmt: skip
+        finally:
+            if self.handle is None:  # else its process keeps the id, and the run could not be begun offline
+                wandb.teardown()
         self.handle.define_metric("train/global_step")
         self.handle.define_metric("*", step_metric="train/global_step", step_sync=True)
         had = {kind: self.handle.summary.get(f"{kind}/global_step") for kind in ("train", "eval")} if told.online else {}
@@ -192,6 +198,7 @@ class MlflowClient:
         switch.MLFLOW_ALLOW_FILE_STORE.set(True)  # a folder needs no database beside it
         switch.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(2)
         switch.MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
+        switch.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
         if self.run.key and self.run.online:
             _send_key(self.run.key)
         self.client = mlflow.MlflowClient(tracking_uri=self.run.job.server if self.run.online else self.run.folder.absolute().as_uri())

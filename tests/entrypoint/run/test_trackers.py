@@ -1,11 +1,20 @@
 """All four trackers beside a real training: what each wrote is what curve.json says, also after a kill; one that fails stops nothing."""
 
+import base64
+import contextlib
 import json
+import os
 import re
+import shutil
 import signal
 import struct
+import subprocess
+import sys
+import threading
 import time
 from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +22,15 @@ pytest.importorskip("trl")
 
 from tiny import caisson, rows, run, spec, write_model, write_rows
 
+from schemas.job import Task, TrainJob
+from schemas.track import TrackerJob
+
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 ALL = "[tensorboard, wandb, swanlab, mlflow]"
 TRAIN = "{epochs: 6, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}}"
 NAMES = {"loss", "learning_rate", "grad_norm", "num_tokens", "tokens_per_second", "peak_memory_gib"}
+TOTALS = {"train/train_runtime", "train/train_samples_per_second", "train/train_steps_per_second", "train/train_loss"}
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +40,19 @@ def sources(tmp_path_factory):
     return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows())
 
 
-@pytest.fixture
-def store(sources, tmp_path):
+@pytest.fixture(scope="module")
+def fetched(sources, tmp_path_factory):
     """A store with model, rows and shards."""
-    path = spec(tmp_path, *sources)
+    folder = tmp_path_factory.mktemp("store")
     for stage in ("fetch", "prepare"):
-        run(stage, path, "--store", tmp_path / "store", cwd=tmp_path)
-    return tmp_path / "store"
+        run(stage, spec(folder, *sources), "--store", folder / "store", cwd=folder)
+    return folder / "store"
+
+
+@pytest.fixture
+def store(fetched, tmp_path):
+    """A copy of it: where curves go is in no identity, so that two tests would share an artifact."""
+    return Path(shutil.copytree(fetched, tmp_path / "store"))
 
 
 def trained(said, store):
@@ -136,9 +155,8 @@ def check(artifact):
     measured = ("per_second", "memory", "runtime")
     for told in (read_tensorboard(artifact), wandb, swanlab, mlflow):
         for name, points in wanted.items():
-            if name not in told:
-                assert (told is wandb and name.startswith("train/t") and len(points) == 1) or name == "train/total_flos", name  # totals: in the summary
-                continue
+            if told is wandb and name in TOTALS:
+                continue  # in the summary
             assert [step for step, _ in told[name]] == [step for step, _ in points], name
             if not any(word in name for word in measured):
                 assert [value for _, value in told[name]] == pytest.approx([value for _, value in points], rel=1e-4), name
@@ -163,6 +181,12 @@ def test_each_tracker_has_what_the_curve_has(sources, store, tmp_path):
         (name, "offline", 0, 0) for name in ("tensorboard", "wandb", "swanlab", "mlflow")
     }
     assert not re.search("wandb|swanlab|mlflow", said.partition("no impact above this line")[2]), "libraries speak through our lines"
+    # MLflow has no command that uploads a folder: the program brings one, which takes a folder for a server too.
+    command = [sys.executable, "-m", "entrypoint.run.upload_mlflow", trained(said, store), (tmp_path / "mlflow").as_uri(), "tiny"]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, cwd=tmp_path, check=True, capture_output=True)
+    uploaded, ended = read_mlflow(tmp_path)
+    assert {name: len(points) for name, points in uploaded.items()} == {name: len(points) for name, points in curve(trained(said, store)).items()}
+    assert (ended.info.status, ended.data.params["train.learning_rate"]) == ("FINISHED", "0.001")
     # One that is added or taken away later trains nothing anew.
     assert "up to date" in run("train", spec(tmp_path, *sources, train=TRAIN, track="[wandb]"), "--store", store, cwd=tmp_path)
 
@@ -195,3 +219,106 @@ def end_orphans(store):
         if ("entrypoint.run.train" in command and str(store) in command) or "wandb-core" in command:
             process.kill()
             process.wait(10)
+
+
+def test_what_is_in_the_way_of_a_tracker_is_not_in_the_way_of_training(sources, store, tmp_path):
+    path = spec(tmp_path, *sources, train=TRAIN, track=ALL)
+    plan = json.loads(run("plan", path, "--store", store, "--json", cwd=tmp_path))
+    (step,) = (s for s in plan["steps"] if s["stage"] == "train")
+    partial = store / step["folder"] / f".partial-{step['identity'][:16]}"
+    partial.mkdir(parents=True)
+    broken = ("tensorboard", "swanlab", "mlflow")
+    for name in broken:
+        (partial / name).write_text("a file where the tracker wants its folder")
+    said = run("train", path, "--store", store, cwd=tmp_path)
+    artifact = trained(said, store)
+    assert (artifact / "weights").is_dir() and len(curve(artifact)["train/loss"]) == 36
+    for name in broken:
+        assert said.count(f"  tracker {name}: ") == 2, "what is wrong, and at the end what is missing"
+    assert {e["tracker"] for e in events(store, "tracker_failed")} == set(broken)
+    tracked = {e["tracker"]: e for e in events(store, "tracked")}
+    assert all(tracked[name]["failures"] >= 2 and tracked[name]["missing"] > 36 for name in broken)
+    assert tracked["wandb"]["missing"] == tracked["wandb"]["failures"] == 0
+    assert len(read_wandb(artifact)[0]["train/loss"]) == 36
+
+
+def test_no_network_no_server(sources, store, tmp_path):
+    """These tests have none either."""
+    said = run("train", spec(tmp_path, *sources, track="[{kind: wandb, mode: online}]"), "--store", store, cwd=tmp_path, code=3)
+    assert "track: wandb wants its server, and train has no network here" in said
+    assert not (store / "tiny" / "train").exists()
+
+
+KEY = "user:0123456789abcdef-not-for-other-eyes"
+
+
+@pytest.fixture
+def refusing():
+    """A server that refuses everything, and the keys that it was shown."""
+    shown = []
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_GET(self):
+            shown.append(self.headers["Authorization"])
+            self.send_response(401)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", shown
+        server.shutdown()
+
+
+def leaf(sources, store, tmp_path, *trackers):
+    """The leaf's process with trackers that a plan without a network would not give it."""
+    plan = json.loads(run("plan", spec(tmp_path, *sources, train=TRAIN), "--store", store, "--json", cwd=tmp_path))
+    (step,) = (s for s in plan["steps"] if s["stage"] == "train")
+    job = TrainJob.model_validate(step["job"]).model_copy(update={"track": trackers})
+    inputs = {role: str(store / folder) for role, folder in step["inputs"].items()}
+    (store / "tiny" / "logs").mkdir(exist_ok=True)
+    task = Task(name="tiny", job=job, inputs=inputs, output=f"{tmp_path}/out", events=f"{store}/tiny/logs/train.jsonl", summary=f"{tmp_path}/summary.json")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "task.json").write_text(task.model_dump_json())
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "entrypoint.run.train", tmp_path / "task.json"]
+    return subprocess.Popen(command, env=given, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_a_server_that_refuses_leaves_the_run_to_the_artifact_and_the_key_is_nowhere(sources, store, tmp_path, refusing):
+    address, shown = refusing
+    key_file = tmp_path / "key"
+    key_file.write_text(KEY + "\n")
+    trackers = [TrackerJob(kind=kind, online=True, project="tiny", server=address, key_file=str(key_file)) for kind in ("wandb", "swanlab", "mlflow")]
+    process = leaf(sources, store, tmp_path, *trackers)
+    while process.poll() is None:  # its environment and arguments, and those of the processes that libraries start
+        for place in Path("/proc").glob("[0-9]*"):
+            for file in ("environ", "cmdline"):
+                with contextlib.suppress(OSError):
+                    assert KEY.encode() not in (place / file).read_bytes()
+        time.sleep(0.2)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert f"Basic {base64.b64encode(KEY.encode()).decode()}" in shown
+    assert {(e["tracker"], e["mode"], e["missing"]) for e in events(store, "tracked")} == {(name, "offline", 0) for name in ("wandb", "swanlab", "mlflow")}
+    for name in ("wandb", "swanlab", "mlflow"):
+        assert said.count(f"  tracker {name}: ") == 1 and "it is written into the artifact instead" in said
+    for told in (read_wandb(tmp_path / "out")[0], read_swanlab(tmp_path / "out")[0], read_mlflow(tmp_path / "out")[0]):
+        assert [step for step, _ in told["train/loss"]] == list(range(1, 37))
+    written = [p for folder in (tmp_path / "out", store) for p in folder.rglob("*") if p.is_file()]
+    assert [p for p in written if KEY.encode() in p.read_bytes()] == []
+    assert KEY not in said
+
+
+@pytest.mark.parametrize(("content", "what"), [(None, "holds no key"), ("", "holds no key"), ("two words", "holds something that is not a key")])
+def test_a_key_that_is_missing_is_said_before_anything_is_loaded(sources, store, tmp_path, content, what):
+    if content is not None:
+        (tmp_path / "key").write_text(content)
+    process = leaf(sources, store, tmp_path, TrackerJob(kind="swanlab", online=True, project="tiny", key_file=str(tmp_path / "key")))
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 3 and what in said and "SWANLAB_KEY_FILE=FILE" in said
+    assert content != "two words" or "two words" not in said
