@@ -7,7 +7,7 @@ from schemas.spec import Spec
 from schemas.track import Mlflow, Swanlab, Tensorboard, TrackerJob, Wandb
 
 OVERLAY = "docker compose -f compose.yaml -f compose/track.yaml run --rm train"
-LATER = {"wandb": "`wandb sync` uploads it later", "swanlab": "`swanlab sync` uploads it later", "mlflow": "an `mlflow` of yours reads or copies it"}
+LATER = {"wandb": "`wandb sync` uploads it later", "swanlab": "`swanlab sync` uploads it later", "mlflow": "`upload_mlflow` sends it later"}
 BARE: dict[str, type[Wandb] | type[Swanlab] | type[Mlflow] | type[Tensorboard]] = {
     "tensorboard": Tensorboard, "wandb": Wandb, "swanlab": Swanlab, "mlflow": Mlflow,
 }  # fmt: skip

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import wandb_server
 
 pytest.importorskip("trl")
 
@@ -192,7 +193,7 @@ def test_each_tracker_has_what_the_curve_has(sources, store, tmp_path):
 
 
 def test_killed_it_goes_on_with_the_same_run_and_no_step_twice(sources, store, tmp_path):
-    path = spec(tmp_path, *sources, train=TRAIN.replace("epochs: 6", "epochs: 60").replace("every: 3", "every: 20"), track=ALL)
+    path = spec(tmp_path, *sources, train=TRAIN.replace("epochs: 6", "epochs: 24").replace("every: 3", "every: 20"), track=ALL)
     process = caisson("train", path, "--store", store, cwd=tmp_path)
     deadline = time.monotonic() + 120
     # Past the first checkpoint by some steps that a tracker has been told of: they will come again.
@@ -282,7 +283,7 @@ def leaf(sources, store, tmp_path, *trackers):
     inputs = {role: str(store / folder) for role, folder in step["inputs"].items()}
     (store / "tiny" / "logs").mkdir(exist_ok=True)
     task = Task(name="tiny", job=job, inputs=inputs, output=f"{tmp_path}/out", events=f"{store}/tiny/logs/train.jsonl", summary=f"{tmp_path}/summary.json")
-    (tmp_path / "out").mkdir()
+    (tmp_path / "out").mkdir(exist_ok=True)
     (tmp_path / "task.json").write_text(task.model_dump_json())
     given = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "entrypoint.run.train", tmp_path / "task.json"]
@@ -322,3 +323,37 @@ def test_a_key_that_is_missing_is_said_before_anything_is_loaded(sources, store,
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 3 and what in said and "SWANLAB_KEY_FILE=FILE" in said
     assert content != "two words" or "two words" not in said
+
+
+def test_wandb_online_goes_on_with_the_run_that_its_server_has(sources, store, tmp_path):
+    key_file = tmp_path / "key"
+    key_file.write_text("k" * 40)
+    with wandb_server.serve() as (address, runs):
+        tracker = TrackerJob(kind="wandb", online=True, project="tiny", server=address, key_file=str(key_file))
+        process = leaf(sources, store, tmp_path, tracker)
+        while not list((tmp_path / "out" / "checkpoints").glob("step-1?")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate()
+        assert process.returncode == 75, said
+        told = len(runs.history())
+        # As if the stop had been a kill: the last checkpoint is gone, its steps come again.
+        for folder in sorted((tmp_path / "out" / "checkpoints").glob("step-*"), key=lambda p: int(p.name[5:]))[1:]:
+            shutil.rmtree(folder)
+        process = leaf(sources, store, tmp_path, tracker)
+        said, _ = process.communicate()
+        assert process.returncode == 0 and "goes on from step-" in said, said
+    rows = runs.history()
+    wanted = [row for row in json.loads((tmp_path / "out" / "curve.json").read_text()) if "train_runtime" not in row]
+    assert 12 <= told < len(rows)
+    learned, judged = ([row for row in rows if name in row] for name in ("train/loss", "eval/loss"))
+    assert [row["train/global_step"] for row in learned] == list(range(1, 37))
+    assert [row["train/loss"] for row in learned] == pytest.approx([row["loss"] for row in wanted if "loss" in row], rel=1e-4)
+    # An evaluation at the step of a checkpoint comes after it: the server has one that the history of the second attempt lacks.
+    assert [row["eval/global_step"] for row in judged] == [6, 12, 18, 24, 30, 36]
+    assert {row["step"] for row in wanted if "eval_loss" in row} <= {row["eval/global_step"] for row in judged}
+    assert [row["_step"] for row in rows] == list(range(len(rows)))
+    assert runs.names == {(tmp_path / "out" / "run.id").read_text()}
+    assert "train_runtime" in json.loads(runs.summary) and json.loads(runs.config)["train"]["value"]["learning_rate"] == 1e-3
+    assert {(e["mode"], e["missing"], e["failures"]) for e in events(store, "tracked")} == {("online", 0, 0)}
