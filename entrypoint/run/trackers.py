@@ -12,13 +12,13 @@ from transformers import TrainerCallback
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import versions
 from entrypoint.run.tracker_clients import Run, make_client
-from entrypoint.run.tracker_worker import Client, Worker, kind_of
+from entrypoint.run.tracker_worker import Row, Worker, kind_of
 from schemas.errors import MachineError
 from schemas.job import Task, TrainJob
 from schemas.track import TrackerJob
 
-CLOSE_SECONDS = 180.0
-"""How long the end of a training waits for its trackers together."""
+CLOSE_SECONDS = 120.0
+"""How long the end of a training waits for its trackers together, and once more for what the artifact gets in their place."""
 
 
 class Trackers(TrainerCallback):
@@ -33,20 +33,20 @@ class Trackers(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the workers over a history that a resume has brought back."""
-        output = Path(self.task.output)
-        run_id = _run_id(output)
-        config = {"name": self.task.name, "train": self.task.job.model_dump(mode="json", exclude={"stage", "track"}), "versions": versions()}
+        self.run_id = _run_id(Path(self.task.output))
         self.tokens = self.earlier = max((row.get("num_tokens", 0.0) for row in state.log_history), default=0.0)
         self.stepped = time.monotonic()
-        for job in self.jobs:
+        self.workers = [self._start(job, state.log_history) for job in self.jobs]
 
-            def connect(online: bool, job: TrackerJob = job) -> Client:
-                return make_client(Run(self.task.name, job, online, output / job.kind, config, run_id, self.keys[job.kind]))
-
-            worker = Worker(job, connect, state.log_history, self.events, say, self.keys[job.kind])
-            worker.start()
-            worker.tell(len(state.log_history))
-            self.workers.append(worker)
+    def _start(self, job: TrackerJob, history: list[Row]) -> Worker:
+        config = {"name": self.task.name, "train": self.task.job.model_dump(mode="json", exclude={"stage", "track"}), "versions": versions()}
+        key, folder = self.keys[job.kind], Path(self.task.output) / job.kind
+        worker = Worker(
+            job, lambda online: make_client(Run(self.task.name, job, online, folder, config, self.run_id, key)), history, self.events, say, key
+        )  # fmt: skip
+        worker.start()
+        worker.tell(len(history))
+        return worker
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """The row is in the trainer's history already: what is measured here goes into it, and so into the checkpoint and curve.json."""
@@ -68,18 +68,30 @@ class Trackers(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Wait until every tracker has everything and its files are whole; one that does not come to an end is left behind."""
-        for worker in self.workers:
-            worker.close(finished=state.global_step >= state.max_steps)
-        deadline = time.monotonic() + CLOSE_SECONDS
-        for worker in self.workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
-            if worker.is_alive():
-                self.events.write(
-                    "tracker_failed", tracker=worker.job.kind, what=f"not done {CLOSE_SECONDS:.0f} s after the last step", failures=worker.failures + 1
-                )
-                say(f"  tracker {worker.job.kind}: not done {CLOSE_SECONDS:.0f} s after the last step; left behind, curve.json has every row")
-                # What it may still write must not be sealed.
-                shutil.rmtree(Path(self.task.output) / worker.job.kind, ignore_errors=True)
+        finished = state.global_step >= state.max_steps
+        stuck = _close(self.workers, finished)
+        for worker in stuck:
+            what = f"not done {CLOSE_SECONDS:.0f} s after the last step"
+            self.events.write("tracker_failed", tracker=worker.job.kind, what=what, failures=worker.failures + 1)
+            say(
+                f"  tracker {worker.job.kind}: {what}; left behind"
+                + (", the run is written into the artifact" if worker.online else ", curve.json has every row")
+            )
+            # What it may still write must not be sealed.
+            shutil.rmtree(Path(self.task.output) / worker.job.kind, ignore_errors=True)
+        spare = [self._start(worker.job.model_copy(update={"online": False}), state.log_history) for worker in stuck if worker.online]
+        for worker in _close(spare, finished):
+            shutil.rmtree(Path(self.task.output) / worker.job.kind, ignore_errors=True)
+
+
+def _close(workers: list[Worker], finished: bool) -> list[Worker]:
+    """Those that are not done in time."""
+    for worker in workers:
+        worker.close(finished)
+    deadline = time.monotonic() + CLOSE_SECONDS
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+    return [worker for worker in workers if worker.is_alive()]
 
 
 def read_key(job: TrackerJob) -> str | None:

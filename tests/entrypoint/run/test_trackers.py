@@ -7,23 +7,26 @@ import os
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import swanlab_server
 import wandb_server
 
 pytest.importorskip("trl")
 
 from tiny import caisson, rows, run, spec, write_model, write_rows
+from tracked import curve, read_mlflow, read_swanlab, read_tensorboard, read_wandb
 
-from schemas.job import Task, TrainJob
+from entrypoint.run import trackers
+from entrypoint.run.events import Events
+from schemas.job import AdapterJob, Task, TrainJob
 from schemas.track import TrackerJob
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
@@ -31,6 +34,11 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 ALL = "[tensorboard, wandb, swanlab, mlflow]"
 TRAIN = "{epochs: 6, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}}"
 NAMES = {"loss", "learning_rate", "grad_norm", "num_tokens", "tokens_per_second", "peak_memory_gib"}
+TRAIN_JOB = TrainJob(
+    method="sft", adapter=AdapterJob(kind="full"), device="cpu", strategy="single", ranks=1, precision="fp32", epochs=1.0, max_steps=30, learning_rate=1e-3,
+    schedule="linear", warmup=0.0, weight_decay=0.0, max_grad_norm=1.0, micro_batch=1, accumulation=1, gradient_checkpointing=False, checkpoint_every=5, keep=2,
+    seed=1, track=(),
+)  # fmt: skip
 TOTALS = {"train/train_runtime", "train/train_samples_per_second", "train/train_steps_per_second", "train/train_loss"}
 
 
@@ -59,90 +67,6 @@ def store(fetched, tmp_path):
 def trained(said, store):
     """The artifact that a run of train names."""
     return store / re.search(r"tiny/train/[0-9a-f]{16}", said)[0]
-
-
-def curve(artifact):
-    """name -> [(step, value)] of curve.json, under the names that trackers get."""
-    found = defaultdict(list)
-    for entry in json.loads((artifact / "curve.json").read_text()):
-        for name, value in entry.items():
-            if name not in ("step", "time") and (name != "epoch" or "loss" in entry):
-                found[f"eval/{name[5:]}" if name.startswith("eval_") else f"train/{name}"].append((entry["step"], value))
-    return dict(found)
-
-
-def read_tensorboard(artifact):
-    """With TensorBoard's own reader."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    accumulator = EventAccumulator(str(artifact / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    return {name: [(e.step, e.value) for e in accumulator.Scalars(name)] for name in accumulator.Tags()["scalars"]}
-
-
-def records(path):
-    """The protobuf records of a .wandb file: LevelDB's log format after a header of 7 bytes. The library's Python part has no reader of it any more."""
-    data, at, record = path.read_bytes(), 7, b""
-    while at < len(data):
-        if (left := 32768 - at % 32768) < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, at)
-        record += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            yield record
-            record = b""
-
-
-def read_wandb(artifact):
-    """Rows of the one run in the folder, with its id and its config."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    (folder,) = (p for p in (artifact / "wandb").iterdir() if p.is_dir())
-    (path,) = folder.glob("*.wandb")
-    found, ident, config = defaultdict(list), None, {}
-    for data in records(path):
-        record = Record.FromString(data)
-        if record.WhichOneof("record_type") == "run":
-            ident = record.run.run_id
-            config |= {u.key: json.loads(u.value_json) for u in record.run.config.update}
-        if record.WhichOneof("record_type") == "history":
-            row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-            for name, value in row.items():
-                if not name.startswith("_") and not name.endswith("global_step"):
-                    found[name].append((row["train/global_step"], value))
-    return dict(found), ident, config
-
-
-def read_swanlab(artifact):
-    """With SwanLab's own reader."""
-    from swanlab.proto.swanlab.record.v1.record_pb2 import Record
-    from swanlab.sdk.internal.core_python.store import DataStoreReader
-
-    (folder,) = (p for p in (artifact / "swanlab").iterdir() if p.is_dir())
-    (path,) = folder.glob("*.swanlab")
-    reader, found, ident = DataStoreReader(), defaultdict(list), None
-    reader.open(str(path))
-    for data in reader:
-        record = Record.FromString(data)
-        if record.HasField("start"):
-            ident = record.start.id
-        if record.HasField("scalar") and not record.scalar.key.startswith("__swanlab__"):
-            found[record.scalar.key].append((record.scalar.step, record.scalar.value.number))
-    reader.close()
-    return dict(found), ident
-
-
-def read_mlflow(artifact):
-    """With MLflow's own client."""
-    import mlflow
-
-    mlflow.environment_variables.MLFLOW_ALLOW_FILE_STORE.set(True)
-    client = mlflow.MlflowClient((artifact / "mlflow").as_uri())
-    experiment = client.get_experiment_by_name("tiny")
-    (found,) = client.search_runs([experiment.experiment_id])
-    history = {name: client.get_metric_history(found.info.run_id, name) for name in found.data.metrics}
-    return {name: sorted((m.step, m.value) for m in metrics) for name, metrics in history.items()}, found
 
 
 def check(artifact):
@@ -357,3 +281,51 @@ def test_wandb_online_goes_on_with_the_run_that_its_server_has(sources, store, t
     assert runs.names == {(tmp_path / "out" / "run.id").read_text()}
     assert "train_runtime" in json.loads(runs.summary) and json.loads(runs.config)["train"]["value"]["learning_rate"] == 1e-3
     assert {(e["mode"], e["missing"], e["failures"]) for e in events(store, "tracked")} == {("online", 0, 0)}
+
+
+def swanlab_in_three_attempts(tmp_path):
+    """Two that go well and one whose server goes away, with rows of its own."""
+    trackers.CLOSE_SECONDS = 5.0
+    (tmp_path / "key").write_text("k" * 40)
+    events = Events(tmp_path / "events.jsonl")
+
+    def attempt(first, last, address, away=None):
+        job = TRAIN_JOB.model_copy(update={"track": (TrackerJob(kind="swanlab", online=True, project="tiny", server=address, key_file=str(tmp_path / "key")),)})
+        task = Task(name="tiny", job=job, inputs={}, output=str(tmp_path / "out"), events=str(events.path), summary="")
+        history = [{"loss": 1 / step, "step": step, "time": 1.0} for step in range(1, first)]
+        state = SimpleNamespace(log_history=history, global_step=first - 1, max_steps=30)
+        control, args = SimpleNamespace(should_training_stop=False), SimpleNamespace(device=SimpleNamespace(type="cpu"))
+        tracker = trackers.Trackers(task, events)
+        tracker.on_train_begin(args, state, control)
+        for step in range(first, last + 1):
+            state.global_step = step
+            state.log_history.append({"loss": 1 / step, "step": step})
+            tracker.on_log(args, state, control)
+            if step == away:
+                while kept.steps("train/loss")[-1:] != [away]:
+                    time.sleep(0.05)
+                kept.away = True
+        tracker.on_train_end(args, state, control)
+
+    (tmp_path / "out").mkdir()
+    with swanlab_server.serve() as (address, kept):
+        attempt(1, 12, address)
+        attempt(8, 20, address)
+        assert kept.steps("train/loss") == list(range(1, 21))
+        assert set(kept.names) == {(tmp_path / "out" / "run.id").read_text()} and kept.states == ["ABORTED", "ABORTED"]
+        assert kept.profile["config"]["train"]["value"]["learning_rate"] == 1e-3
+        attempt(21, 30, address, away=25)
+        assert kept.steps("train/loss") == list(range(1, 26))
+
+
+def test_swanlab_online_goes_on_and_a_server_that_goes_away_leaves_the_run_to_the_artifact(tmp_path):
+    """In a process of its own: the library waits for its server for ever, with open files."""
+    code = "import sys; from pathlib import Path; from test_trackers import swanlab_in_three_attempts; swanlab_in_three_attempts(Path(sys.argv[1]))"
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", code, tmp_path], env=given, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found, ident = read_swanlab(tmp_path / "out")
+    assert [step for step, _ in found["train/loss"]] == list(range(1, 31)) and ident == (tmp_path / "out" / "run.id").read_text()
+    said = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [e["what"] for e in said if e["event"] == "tracker_failed"][-1] == "not done 5 s after the last step"
+    assert (said[-1]["mode"], said[-1]["rows"], said[-1]["missing"]) == ("offline", 30, 0)
