@@ -61,7 +61,7 @@ class Trackers(TrainerCallback):
             row["peak_memory_gib"] = round(_peak_bytes(args.device.type) / 2**30, 3)
             self.tokens = tokens
         self.stepped = now
-        if control.should_training_stop and state.global_step < state.max_steps:
+        if control.should_training_stop and state.global_step < state.max_steps and kind_of(row) != "train":
             return  # totals, and an evaluation in mid-epoch, of an attempt that stops: no checkpoint has them, the run that goes on will not
         for worker in self.workers:
             worker.tell(len(state.log_history))
