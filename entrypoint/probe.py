@@ -40,6 +40,7 @@ def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, P
         ram_gib=round(usable_ram() / GIB, 2),
         disk_free_gib=round(shutil.disk_usage(nearest_folder(store)).free / GIB, 1),
         shm_gib=round(shutil.disk_usage("/dev/shm").total / GIB, 2),
+        network=has_network(),
         program=__version__,
         models={source: facts for source, folder in (model_folders or {}).items() if (facts := read_model(folder))},
         sources={s: look(s) for s in sources if s.partition("://")[0] not in HUBS},
@@ -94,6 +95,11 @@ def usable_ram() -> int:
     if limit.is_file() and (said := limit.read_text().strip()) != "max":
         return min(total, int(said))
     return total
+
+
+def has_network() -> bool:
+    """Whether an interface other than loopback is up; a container with `network_mode: none` has no other."""
+    return any(found.isup and "loopback" not in found.flags.split(",") for found in psutil.net_if_stats().values())
 
 
 def nearest_folder(path: Path) -> Path:

@@ -69,6 +69,9 @@ class Facts(Record):
     shm_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Size of /dev/shm, GiB."""
 
+    network: bool = True
+    """Whether this process can see any other network interface than loopback."""
+
     program: str
     """Version of this program."""
 

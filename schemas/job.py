@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.base import Record
+from schemas.track import TrackerJob
 
 
 class FetchJob(Record):
@@ -103,7 +104,8 @@ class TrainJob(Record):
 
     keep: int
     seed: int
-    track: tuple[str, ...]
+    track: tuple[TrackerJob, ...]
+    """In no identity: where curves go decides no weight."""
 
 
 class ExportJob(Record):

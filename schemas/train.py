@@ -1,12 +1,10 @@
-"""Sections `train`, `hardware` and `track`: how the optimisation runs and where."""
+"""Sections `train` and `hardware`: how the optimisation runs and where."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from schemas.base import Auto, Percent, Section
-
-Tracker = Literal["tensorboard"]
 
 
 class Checkpoint(Section):

@@ -13,6 +13,7 @@ from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
 from entrypoint.plan.step import make_step
 from entrypoint.plan.tables import DEFAULTS
+from entrypoint.plan.track import plan_track
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts
 from schemas.job import AdapterJob, TrainJob
@@ -87,7 +88,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         watchdog_seconds=spec.train.watchdog.at_least_seconds,
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
-        track=spec.track,
+        track=plan_track(spec, facts, decisions),
     )
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
@@ -104,7 +105,7 @@ def trained_elsewhere(spec: Spec, inputs: Inputs) -> tuple[str, str]:
 
 
 def _wanted(spec: Spec) -> dict[str, Any]:
-    return {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware", "track")}
+    return {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware")}
 
 
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:

@@ -146,13 +146,6 @@ class SealedTrainer(SFTTrainer):
         self.watchdog.rest()
         return super().evaluate(*args, **kwargs)
 
-    def release_trackers(self) -> None:
-        """Close what trackers hold open, so that their files are whole before they are sealed."""
-        for callback in self.callback_handler.callbacks:
-            writer = getattr(callback, "tb_writer", None)
-            if writer is not None:
-                writer.close()
-
 
 class Pace(TrainerCallback):
     """At the end of each step: the position moves on, ranks agree on whether to save or stop, a failed save is heard of."""

@@ -20,7 +20,7 @@ from schemas.manifest import Manifest
 
 
 def train(task: Task, events: Events) -> dict[str, Any]:
-    """Fill task.output with weights/, curve.json and tensorboard/; checkpoints live beside them until it is done."""
+    """Fill task.output with weights/, curve.json and a folder a tracker; checkpoints live beside them until it is done."""
     output = Path(task.output)
     if (output / WEIGHTS).is_dir():  # trained to the end before the process was stopped
         return _summary(output)
@@ -69,12 +69,13 @@ def build_trainer(task: Task, events: Events) -> Any:
     from entrypoint.run.saver import Saver
     from entrypoint.run.sealed_trainer import Collator, SealedTrainer
     from entrypoint.run.token_rows import token_rows
-    from entrypoint.run.trackers import trackers
+    from entrypoint.run.trackers import Trackers
     from entrypoint.run.watchdog import Watchdog
 
     job = task.job
     assert isinstance(job, TrainJob)
     _be_deterministic(job)
+    trackers = Trackers(task, events) if is_first() else None  # first: a key that is missing is said before the model is loaded
     model_folder, shards = Path(task.inputs["model"]), Path(task.inputs["prepared"])
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
     validation, rows = token_rows(shards, "validation"), token_rows(shards, "train")
@@ -100,9 +101,8 @@ def build_trainer(task: Task, events: Events) -> Any:
         stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"), program=__version__, versions=versions(), files=()
     )  # fmt: skip
     trainer.add_callback(trainer.progress)
-    if is_first():
-        for tracker in trackers(job.track, Path(task.output)):
-            trainer.add_callback(tracker)
+    if trackers:
+        trainer.add_callback(trackers)
     return trainer
 
 
@@ -182,7 +182,6 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
     (output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
     (output / "measured.json").write_text(json.dumps(_measured(trainer), indent=1) + "\n", encoding="utf-8")
-    trainer.release_trackers()
     draft.rename(output / WEIGHTS)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -67,6 +68,17 @@ def test_ram_under_a_limit(cgroup: Callable[..., None]) -> None:
 
 def test_ram_without_a_control_group(cgroup: Callable[..., None]) -> None:
     assert probe.usable_ram() == psutil.virtual_memory().total
+
+
+def test_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def see(**interfaces: tuple[bool, str]) -> bool:
+        found = {name: SimpleNamespace(isup=up, flags=flags) for name, (up, flags) in interfaces.items()}
+        monkeypatch.setattr(psutil, "net_if_stats", lambda: found)
+        return probe.has_network()
+
+    assert not see(lo=(True, "up,loopback,running"))
+    assert not see(lo=(True, "up,loopback,running"), tunl0=(False, "noarp"))
+    assert see(lo=(True, "up,loopback,running"), eth0=(True, "up,broadcast,running,multicast"))
 
 
 @pytest.mark.parametrize("said", ["cpu", "cuda"])
