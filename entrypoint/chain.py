@@ -6,7 +6,9 @@ from pathlib import Path
 from entrypoint.documents import read_document
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
 from entrypoint.plan.fetch import refuse_absent, row_sources
+from entrypoint.plan.resume import resume_decision
 from entrypoint.probe import key_file, probe, read_model
+from entrypoint.run.checkpoints import CHECKPOINTS, newest_sealed
 from entrypoint.run.door import read_keys
 from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
@@ -102,7 +104,7 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             if stage == "train":  # as in a container without a GPU, where export runs
                 inputs = replace(inputs, trained=store.find_request(*trained_elsewhere(spec, inputs)))
             continue
-        plans[stage] = plan
+        plans[stage] = _with_resume(plan, store, facts) if stage == "train" else plan
         if stage == "fetch":
             inputs = replace(inputs, model=_find(plan.steps[0], store, facts), data=_find(plan.steps[1], store, facts))
         elif stage in MAKES:
@@ -138,6 +140,13 @@ def _plan(stage: Stage, spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         return plan_fetch(spec, facts)
     makers = {"prepare": plan_prepare, "train": plan_train, "export": plan_export, "serve": plan_serve}
     return makers[stage](spec, facts, inputs)
+
+
+def _with_resume(plan: Plan, store: Store, facts: Facts) -> Plan:
+    """The plan of train with the checkpoint that it will go on from."""
+    step = plan.steps[0]
+    found = newest_sealed(store.partial(step) / CHECKPOINTS) if step.identity and not store.find(step) else None
+    return plan.model_copy(update={"decisions": (*plan.decisions, resume_decision(step, facts.program, *found))}) if found else plan
 
 
 def _find(step: Step, store: Store, facts: Facts) -> Sealed | None:

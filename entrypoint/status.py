@@ -71,7 +71,7 @@ def _state(step: Step, store: Store) -> tuple[str, str, str]:
         what = "files do not match the manifest" if read_manifest(store.final(step)) else "its manifest is gone or cannot be read"
         return "damaged", f"{step.folder}/{step.id}", f"{what}; the stage makes it again"
     if step.identity and store.partial(step).is_dir():
-        return "started", f"{step.folder}/.partial-{step.id}", "not finished; the same command goes on"
+        return "started", f"{step.folder}/.partial-{step.work_id}", "not finished; the same command goes on"
     older = [s for s in store.sealed(step.folder) if _is_older(s, step)]
     if older:
         newest = max(older, key=lambda s: s.manifest.finished_at)

@@ -64,10 +64,10 @@ class TrainJob(Record):
     method: Literal["sft"]
     adapter: AdapterJob
     device: Literal["cpu", "cuda"]
-    strategy: Literal["single", "ddp", "zero1", "zero2", "zero3"]
+    strategy: Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]
     ranks: int
     engine: dict[str, Any] = {}
-    """DeepSpeed's settings; empty for single and ddp."""
+    """DeepSpeed's settings, or what `fully_shard` is told; empty for single and ddp."""
 
     precision: Literal["bf16", "fp16", "fp32"]
     epochs: float
@@ -108,6 +108,10 @@ class TrainJob(Record):
     """In no identity: where curves go decides no weight."""
 
 
+HOW = ("device", "strategy", "ranks", "engine", "precision", "micro_batch", "accumulation", "gradient_checkpointing", "deterministic")
+"""Fields of a TrainJob that another machine may decide otherwise and still go on from its checkpoints, if not bit for bit."""
+
+
 class ExportJob(Record):
     """Trained weights to a folder that any engine loads."""
 
@@ -142,6 +146,9 @@ class Task(Record):
     job: Job
     inputs: dict[str, str]
     """Absolute folder of each sealed input, by role."""
+
+    image_lock: str = ""
+    """Digest of the image's locked packages."""
 
     output: str
     """Absolute folder to fill; kept between attempts until it is sealed."""

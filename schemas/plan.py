@@ -45,6 +45,9 @@ class Step(Record):
     request: str
     """sha256 of what the spec asks for, without what this machine decided."""
 
+    work: str = ""
+    """sha256 of what attempts have to have in common to go on from each other; empty: the identity."""
+
     disk_bytes: int = 0
     """Free space that it needs at least, where that is known."""
 
@@ -55,6 +58,11 @@ class Step(Record):
     def id(self) -> str:
         """Name of the artifact's folder."""
         return self.identity[:16]
+
+    @property
+    def work_id(self) -> str:
+        """Name under which the artifact grows."""
+        return (self.work or self.identity)[:16]
 
 
 class Plan(Record):

@@ -82,5 +82,5 @@ class Train(Section):
 class Hardware(Section):
     """How the work is spread over this machine."""
 
-    strategy: Auto[Literal["single", "ddp", "zero1", "zero2", "zero3"]] = None
-    """single: one process; ddp: a copy on each accelerator; zero1-3: DeepSpeed shards optimizer, gradients, weights. auto: the simplest that fits."""
+    strategy: Auto[Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]] = None
+    """single: one process; ddp: a copy on each accelerator; fsdp: torch shards all (FSDP2); zero1-3: DeepSpeed shards optimizer, gradients, weights. auto: the simplest that fits."""

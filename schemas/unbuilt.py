@@ -6,7 +6,6 @@ VALUES: dict[str, tuple[str, ...]] = {
     "data.too_long": ("truncate", "split"),
     "method.kind": ("pretrain", "dpo", "ipo", "orpo", "simpo", "cpo", "kto", "reward", "distil", "grpo", "rloo", "ppo"),
     "adapter.kind": ("dora", "rslora", "pissa", "lora+", "freeze"),
-    "hardware.strategy": ("fsdp",),
     "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
     "serve.engine": ("lmdeploy",),
 }

@@ -37,6 +37,11 @@ def environment(facts: Facts, load: Load, deterministic: bool = False) -> dict[s
     return found
 
 
+def fully_shard(precision: str) -> dict[str, Any]:
+    """What torch's FSDP2 is told: weights go out in the precision of the computation, gradients come back in full."""
+    return {"wrap": "each decoder layer", "reshard_after_forward": True, "param_dtype": precision, "reduce_dtype": "fp32"}
+
+
 def deepspeed(strategy: str, precision: str, micro_batch: int, accumulation: int, max_grad_norm: float) -> dict[str, Any]:
     """DeepSpeed's JSON for a zero strategy; empty for the others."""
     if not strategy.startswith("zero"):

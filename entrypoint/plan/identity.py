@@ -7,8 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-APART = {"track"}
-"""Fields of a job that decide no content that a later stage reads: a tracker that is added or moved trains nothing anew."""
+from schemas.job import HOW
+
+APART = {"track", "checkpoint_every", "checkpoint_seconds", "keep", "max_bad_steps", "watchdog_times", "watchdog_seconds"}
+"""Fields of a job that decide no content that a later stage reads: a tracker that is moved or another interval trains nothing anew."""
+
+CHECKPOINT_FORMAT = 1
+"""Counts up when checkpoints of an earlier version can no longer be read."""
 
 
 def digest(value: Any) -> str:
@@ -19,6 +24,12 @@ def digest(value: Any) -> str:
 def request_of(stage: str, wanted: Mapping[str, Any], contents: Mapping[str, str]) -> str:
     """Hash of what the spec asks of a stage over given inputs, without what a machine decided."""
     return digest({"stage": stage, "wanted": dict(wanted), "inputs": dict(contents)})
+
+
+def work_of(job: BaseModel, contents: Mapping[str, str], batch: int | None) -> str:
+    """Hash of what two trainings have to have in common for one to go on from the other's checkpoints; `batch` is the spec's, in tokens."""
+    wanted = job.model_dump(mode="json", exclude=APART | set(HOW))
+    return digest({"format": CHECKPOINT_FORMAT, "job": wanted, "batch": batch, "inputs": dict(contents)})
 
 
 def identity_of(stage: str, job: BaseModel, contents: Mapping[str, str], extra: Mapping[str, Any], program: str, image_lock: str) -> str:

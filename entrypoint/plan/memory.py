@@ -35,9 +35,9 @@ class Load:
 def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     """Bytes by term for one rank."""
     trained = shape.parameters if load.adapter == "full" else shape.lora(load.rank)
-    shard_weights = load.ranks if load.strategy == "zero3" else 1
-    shard_gradients = load.ranks if load.strategy in ("zero2", "zero3") else 1
-    shard_optimizer = load.ranks if load.strategy.startswith("zero") else 1
+    shard_weights = load.ranks if load.strategy in ("fsdp", "zero3") else 1
+    shard_gradients = load.ranks if load.strategy in ("fsdp", "zero2", "zero3") else 1
+    shard_optimizer = load.ranks if load.strategy == "fsdp" or load.strategy.startswith("zero") else 1
     terms = {
         "weights": _base_bytes(shape, load) / shard_weights,
         "gradients": 4 * trained / shard_gradients,
@@ -50,7 +50,7 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         terms["adapter"] = 4.0 * trained
     if load.adapter == "qlora":
         terms["dequantised layer"] = 2.0 * max(shape.hidden * shape.intermediate, 1) * 2
-    if load.strategy == "zero3":
+    if load.strategy in ("fsdp", "zero3"):
         terms["gathered layer"] = 2.0 * shape.linear_per_layer * BYTES["bf16"]
     if not load.on_gpu:
         # Weights and moments of a checkpoint, copied while the training goes on; each rank writes its share. On a GPU machine this is RAM.

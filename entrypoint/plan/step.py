@@ -31,6 +31,7 @@ def make_step(
     environment: Mapping[str, str] | None = None,
     extra: Mapping[str, Any] | None = None,
     disk_bytes: int = 0,
+    work: str = "",
 ) -> Step:
     """A step whose identity is empty while one of its inputs is not sealed yet."""
     folders, contents = inputs.of(*roles)
@@ -47,6 +48,7 @@ def make_step(
         folder=folder,
         identity=identity_of(job.stage, job, contents, extra or {}, facts.program, lock) if complete else "",
         request=request_of(job.stage, wanted, contents) if complete else "",
+        work=work,
         disk_bytes=disk_bytes,
         image_lock=lock,
     )

@@ -6,7 +6,7 @@ from typing import Any
 from entrypoint.plan import engine
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
 from entrypoint.plan.device import check_device, decide_precision
-from entrypoint.plan.identity import request_of
+from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, Load, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
@@ -29,6 +29,9 @@ MAX_MICRO_BATCH = 64
 
 CPU_RANKS = 2
 """Processes of a multi-process strategy on a CPU: enough to exercise it; a CPU gains nothing from more."""
+
+SHARD_WEIGHTS = ("fsdp", "zero3")
+"""Strategies under which no process holds all weights."""
 
 ROLES = ("model", "prepared")
 
@@ -68,7 +71,9 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         device=facts.device,
         strategy=fit.load.strategy,
         ranks=fit.load.ranks,
-        engine=engine.deepspeed(fit.load.strategy, precision, micro, accumulation, spec.train.max_grad_norm),
+        engine=engine.fully_shard(precision)
+        if fit.load.strategy == "fsdp"
+        else engine.deepspeed(fit.load.strategy, precision, micro, accumulation, spec.train.max_grad_norm),
         precision=precision,
         epochs=spec.train.epochs,
         max_steps=spec.train.max_steps,
@@ -94,6 +99,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
         launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic),
+        work=_work(spec, job, inputs),
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
 
@@ -104,8 +110,15 @@ def trained_elsewhere(spec: Spec, inputs: Inputs) -> tuple[str, str]:
     return f"{spec.name}/train", request_of("train", _wanted(spec), contents) if len(contents) == len(ROLES) else ""
 
 
+def _work(spec: Spec, job: TrainJob, inputs: Inputs) -> str:
+    _, contents = inputs.of(*ROLES)
+    return work_of(job, contents, spec.train.batch_tokens) if len(contents) == len(ROLES) else ""
+
+
 def _wanted(spec: Spec) -> dict[str, Any]:
-    return {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware")}
+    """What decides the weights; how often a run is saved and watched does not."""
+    apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}}
+    return spec.model_dump(mode="json", include={"method", "adapter", "train", "hardware"}, exclude=apart)
 
 
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
@@ -160,7 +173,7 @@ def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precisi
 
 def _what_would_fit(load: Load) -> str:
     """Neighbours that need less, the nearest first."""
-    neighbours = {"full": ["adapter.kind: lora"], "lora": [] if load.strategy == "zero3" else ["adapter.kind: qlora"], "qlora": []}[load.adapter]
+    neighbours = {"full": ["adapter.kind: lora"], "lora": [] if load.strategy in SHARD_WEIGHTS else ["adapter.kind: qlora"], "qlora": []}[load.adapter]
     return "; or ".join(["shorten data.max_length", *(f"use {n}" for n in neighbours), "plan for a larger machine with `caisson plan --facts`"])
 
 
@@ -183,16 +196,19 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     gpus = len(facts.accelerators)
     automatic = ["single"] if gpus < 2 else ["ddp", "zero2", "zero3"]
     strategies = [spec.hardware.strategy] if spec.hardware.strategy else automatic
-    if isinstance(adapter, Qlora) and spec.hardware.strategy == "zero3":
+    wanted = spec.hardware.strategy
+    if isinstance(adapter, Qlora) and wanted in SHARD_WEIGHTS:
         raise UsageError(
-            "hardware.strategy: zero3 cannot shard 4-bit weights, so qlora does not go with it",
-            "use strategy: ddp with qlora, or adapter.kind: lora with zero3",
+            f"hardware.strategy: {wanted} cannot shard 4-bit weights, so qlora does not go with it",
+            f"use strategy: ddp with qlora, or adapter.kind: lora with {wanted}",
         )
+    if wanted == "fsdp" and precision == "fp16":
+        raise UsageError("hardware.strategy: fsdp does not scale losses, which fp16 needs", "use strategy: zero3, or ddp, with fp16")
     recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
     found = []
     for kind in kinds:
         for strategy in strategies:
-            if kind == "qlora" and strategy == "zero3":
+            if kind == "qlora" and strategy in SHARD_WEIGHTS:
                 continue
             ranks = 1 if strategy == "single" else (gpus or CPU_RANKS)
             found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus)) for again in recompute]

@@ -7,6 +7,9 @@ from pathlib import Path
 from entrypoint.run.seal import faults, read_manifest, seal
 from schemas.manifest import File, Manifest
 
+CHECKPOINTS = "checkpoints"
+"""Folder beside what a training fills."""
+
 PREFIX = "step-"
 DAMAGED = ".damaged-"
 PARTIAL = ".partial-"
@@ -22,6 +25,15 @@ def seal_checkpoint(written: Path, step: int, manifest: Manifest, known: Mapping
         shutil.rmtree(final)
     seal(written, final, manifest, known or {})
     return final
+
+
+def newest_sealed(folder: Path) -> tuple[int, Manifest] | None:
+    """The newest checkpoint that has a manifest and its files in their sizes: what `newest_valid` will choose unless bytes changed."""
+    for path in sorted(folder.glob(f"{PREFIX}*"), key=_step, reverse=True):
+        manifest = read_manifest(path)
+        if manifest is not None and not faults(path, manifest, hashes=False):
+            return _step(path), manifest
+    return None
 
 
 def newest_valid(folder: Path, say: Callable[[str], None]) -> Path | None:

@@ -1,9 +1,10 @@
-"""What an optimizer step changes, in place and per parameter, for each engine: plain (single, DDP), ZeRO 1 and 2, ZeRO 3."""
+"""What an optimizer step changes, in place and per parameter, for each engine: plain (single, DDP), FSDP, ZeRO 1 and 2, ZeRO 3."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from entrypoint.run.fragments import Fragment, FragmentReader
 
@@ -16,8 +17,8 @@ def fragments(model: Any, optimizer: Any, rank: int, ranks: int) -> list[Fragmen
         return list(_zero_1_2(model, optimizer))
     if hasattr(optimizer, "fp32_partitioned_groups_flat"):
         return list(_zero_3(model, optimizer, rank, ranks))
-    # Every rank has the same: each writes its share of the parameters.
-    owned = [pair for index, pair in enumerate(_trained(model)) if index % ranks == rank]
+    # Where every rank has the same, each writes its share of the parameters.
+    owned = [(name, parameter) for index, (name, parameter) in enumerate(_trained(model)) if isinstance(parameter, DTensor) or index % ranks == rank]
     return [piece for name, parameter in owned for piece in _plain(name, parameter, optimizer)]
 
 
@@ -47,21 +48,39 @@ def _trained(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(name: str, parameter: Any, optimizer: Any) -> Iterator[Fragment]:
-    yield Fragment(WEIGHT, name, 0, parameter.detach().view(-1))
+    start, share = _share(parameter)
+    if not share.numel():  # fewer rows than ranks
+        return
+    yield Fragment(WEIGHT, name, start, share.view(-1))
     for kind, value in optimizer.state.get(parameter, {}).items():
-        yield Fragment(kind, name, 0, torch.as_tensor(value, dtype=None if torch.is_tensor(value) else torch.float32).detach().reshape(-1))
+        if kind != STEP:
+            yield Fragment(kind, name, start, _share(value)[1].reshape(-1))
+        elif start == 0:
+            yield Fragment(kind, name, 0, torch.as_tensor(value, dtype=None if torch.is_tensor(value) else torch.float32).detach().reshape(-1))
 
 
 def _restore_plain(name: str, parameter: Any, optimizer: Any, reader: FragmentReader) -> None:
+    start, share = _share(parameter)
     for kind in reader.kinds(name):
-        count = 1 if kind == STEP else parameter.numel()
-        value = reader.read(kind, name, 0, count)
-        if kind == WEIGHT:
-            parameter.data.copy_(value.view(parameter.shape))
-        elif kind == STEP:
-            optimizer.state[parameter][kind] = _count(value, parameter, optimizer)
-        else:
-            optimizer.state[parameter][kind] = value.view(parameter.shape).to(parameter.device)
+        if kind == STEP:
+            optimizer.state[parameter][kind] = _count(reader.read(kind, name, 0, 1), parameter, optimizer)
+            continue
+        if kind != WEIGHT:
+            optimizer.state[parameter][kind] = torch.zeros_like(parameter)
+        if share.numel():
+            place = share if kind == WEIGHT else _share(optimizer.state[parameter][kind])[1]
+            place.copy_(reader.read(kind, name, start, share.numel()).view(share.shape))
+
+
+def _share(tensor: torch.Tensor) -> tuple[int, torch.Tensor]:
+    """What this rank holds of a tensor, and where that starts in the whole, flattened: FSDP cuts along the first dimension."""
+    if not isinstance(tensor, DTensor):
+        return 0, tensor.detach()
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    _, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
+    row = tensor.numel() // max(1, tensor.shape[0])
+    return offset[0] * row, tensor.detach().to_local()
 
 
 def _count(value: torch.Tensor, parameter: Any, optimizer: Any) -> torch.Tensor:

@@ -134,11 +134,12 @@ def write_task(step: Step, name: str, store: Store) -> tuple[Task, Path]:
         name=name,
         job=step.job,
         inputs={role: str(store.root / folder) for role, folder in step.inputs.items()},
+        image_lock=step.image_lock,
         output=str(store.partial(step)),
         events=str(store.logs(name) / f"{step.stage}.jsonl"),
-        summary=str(beside / f".summary-{step.id}.json"),
+        summary=str(beside / f".summary-{step.work_id}.json"),
     )
-    path = beside / f".task-{step.id}.json"
+    path = beside / f".task-{step.work_id}.json"
     write_durably(path, task.model_dump_json(indent=2))
     return task, path
 

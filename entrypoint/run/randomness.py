@@ -1,5 +1,6 @@
 """The state of every random generator of this process, without pickles."""
 
+import hashlib
 import random
 from typing import Any
 
@@ -20,6 +21,14 @@ def capture(rank: int) -> tuple[list[Fragment], dict[str, Any]]:
     return tensors, {"random": notes}
 
 
+def start_anew(seed: int, step: int, rank: int) -> None:
+    """Generators of a process that the checkpoint of `step` knows nothing of: a fixed start, another one for each."""
+    start = int.from_bytes(hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()[:4], "little")
+    random.seed(start)
+    np.random.seed(start)
+    torch.manual_seed(start)  # of every device
+
+
 def restore(rank: int, notes: dict[str, Any], reader: FragmentReader) -> None:
     """Put every generator of this rank back."""
     given = notes["random"]
@@ -28,5 +37,5 @@ def restore(rank: int, notes: dict[str, Any], reader: FragmentReader) -> None:
     kind, keys, position, has_gauss, cached = given["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(reader.read("random", f"torch.{rank}", 0, torch.get_rng_state().numel()))
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and reader.kinds(f"cuda.{rank}"):  # a checkpoint of a CPU has none
         torch.cuda.set_rng_state(reader.read("random", f"cuda.{rank}", 0, torch.cuda.get_rng_state().numel()))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from entrypoint.run import randomness
 from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.ranks import rank
 from entrypoint.run.saver import STATE, rank_notes
@@ -19,10 +20,12 @@ class Resume:
         self.name = folder.name
         self.reader = FragmentReader(folder)
         self.state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        self.notes: dict[str, Any] = json.loads((folder / rank_notes(rank())).read_text(encoding="utf-8"))
+        notes = folder / rank_notes(rank())
+        self.notes: dict[str, Any] | None = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else None
+        """None for a process more than the checkpoint was made by."""
 
     @staticmethod
-    def state_of(trainer: Any, base: Any) -> dict[str, Any]:
+    def state_of(trainer: Any) -> dict[str, Any]:
         """Everything of a trainer that is no tensor, as JSON holds it."""
         order = trainer.order
         scaler = trainer.accelerator.scaler
@@ -31,20 +34,30 @@ class Resume:
             "step": trainer.state.global_step,
             "epoch": order.epoch,
             "start": order.start,
+            "rows_per_step": order.rows_per_step,
+            "segments": trainer.segments,
             "history": trainer.state.log_history,
             "flos": trainer.state.total_flos,
             "tokens": trainer._total_train_tokens,
             "bad_steps": trainer.bad_steps.counts(),
-            "schedule": trainer.lr_scheduler.state_dict(),
-            "rates": [group["lr"] for group in base.param_groups],
+            "scheduled": _schedule(trainer).last_epoch,
             "scaler": scaler.state_dict() if scaler is not None else {},
             "deepspeed_scaler": {name: getattr(deepspeed_scaler, name) for name in SCALED if hasattr(deepspeed_scaler, name)},
         }
 
+    def segments(self, now: dict[str, Any]) -> list[dict[str, Any]]:
+        """How each stretch of the run was trained, with `now` as the last where it is trained otherwise from here on."""
+        before: list[dict[str, Any]] = self.state["segments"]
+        now = {**now, "after_step": self.state["step"]}
+        return before if {**before[-1], "after_step": 0} == {**now, "after_step": 0} else [*before, now]
+
+    def set_position(self, order: Any) -> None:
+        """Where the next step begins."""
+        order.epoch, order.start = self.state["epoch"], self.state["start"]
+
     def set_trainer_state(self, trainer: Any) -> None:
-        """Position and history."""
+        """Count and history."""
         order, state = trainer.order, self.state
-        order.epoch, order.start = state["epoch"], state["start"]
         trainer.state.global_step, trainer.state.log_history = state["step"], list(state["history"])
         trainer.state.epoch = order.epoch + order.start / order.rows
         trainer.state.total_flos = state["flos"]
@@ -53,10 +66,27 @@ class Resume:
 
     def set_schedule(self, trainer: Any, base: Any) -> None:
         """Learning rates and loss scale, once optimizer and schedule exist."""
-        trainer.lr_scheduler.load_state_dict(self.state["schedule"])
-        for group, rate in zip(base.param_groups, self.state["rates"], strict=True):
-            group["lr"] = rate
+        schedule, at = _schedule(trainer), self.state["scheduled"]
+        schedule.last_epoch, schedule._step_count = at, at + 1
+        # Computed, not kept: engines make other groups of the parameters, and another batch makes other steps of the same epochs.
+        for group, peak, share in zip(base.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+            group["lr"] = peak * share(at)
+        schedule._last_lr = [group["lr"] for group in base.param_groups]
         if self.state["scaler"] and trainer.accelerator.scaler is not None:
             trainer.accelerator.scaler.load_state_dict(self.state["scaler"])
+        scaler = getattr(trainer.optimizer.optimizer, "loss_scaler", None)  # another engine may have gone before
         for name, value in self.state["deepspeed_scaler"].items():
-            setattr(trainer.optimizer.optimizer.loss_scaler, name, value)
+            if hasattr(scaler, name):
+                setattr(scaler, name, value)
+
+    def set_random(self, seed: int) -> None:
+        """Generators of this process."""
+        if self.notes is None:
+            randomness.start_anew(seed, self.state["step"], rank())
+        else:
+            randomness.restore(rank(), self.notes, self.reader)
+
+
+def _schedule(trainer: Any) -> Any:
+    """torch's LambdaLR, below accelerate's wrapper where there is one."""
+    return getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)

@@ -1,5 +1,6 @@
 """Which rows each optimizer step learns from: a pure function of seed, epoch and position, whatever the number of processes."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,6 +25,15 @@ class RowOrder:
     def steps_left(self) -> int:
         """Optimizer steps to the end of the epoch."""
         return -(-(self.rows - self.start) // self.rows_per_step)
+
+    def total_steps(self, done: int, epochs: float) -> int:
+        """Optimizer steps of a whole run of which `done` brought it to here, though maybe with other rows in each."""
+        whole, rest = int(epochs), epochs % 1
+        each = -(-self.rows // self.rows_per_step)
+        last = math.ceil(round(rest * each, 6))  # 0.1 x 30 is a little more than 3
+        if self.epoch >= whole:
+            return done + max(0, last - -(-self.start // self.rows_per_step))
+        return done + self.steps_left() + (whole - self.epoch - 1) * each + last
 
     def __len__(self) -> int:
         """Micro-batches of this rank to the end of the epoch."""

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
@@ -13,6 +14,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from entrypoint.run import randomness
 from entrypoint.run.bad_steps import BadSteps
 from entrypoint.run.engine_state import base_optimizer, fragments, restore
+from entrypoint.run.fsdp import full_state, shard
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
 from entrypoint.run.row_order import RowOrder
@@ -33,12 +35,16 @@ class SealedTrainer(SFTTrainer):
     watchdog: Watchdog
     bad_steps: BadSteps
     checkpoint_manifest: Manifest
+    segments: list[dict[str, Any]]
+    """How each stretch of the run was trained, oldest first; the last one is how it is trained now."""
+
     checkpoint_seconds: float | None = None
     """Save when this much time has passed since the last; None: by steps alone."""
 
     resumed: Resume | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, fsdp: dict[str, Any] | None = None, **kwargs: Any):
+        self.fsdp = fsdp
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)
         self.add_callback(Pace(self))
@@ -61,6 +67,19 @@ class SealedTrainer(SFTTrainer):
             generator=torch.Generator(),  # of its own: the iterator would draw from the one that dropout uses
         )
 
+    def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
+        """As transformers'; steps and epochs are counted on from where a checkpoint of other rows a step left off."""
+        found = super().set_initial_training_values(args, dataloader)
+        if self.resumed is None:
+            return found
+        self.resumed.set_position(self.order)
+        if self.resumed.state["rows_per_step"] == self.order.rows_per_step:
+            return found
+        done, steps_in_epoch = self.resumed.state["step"], found[1]
+        steps = args.max_steps if args.max_steps > 0 else self.order.total_steps(done, args.num_train_epochs)
+        epochs = self.order.epoch + 1 + -(-(steps - done) // steps_in_epoch)
+        return (epochs, *found[1:-1], steps)
+
     def _init_training_state(self, *args: Any) -> tuple[int, int]:
         super()._init_training_state(*args)
         if self.resumed is None:
@@ -68,7 +87,13 @@ class SealedTrainer(SFTTrainer):
         self.resumed.set_trainer_state(self)
         return self.order.epoch, 0
 
+    def _move_model_to_device(self, *args: Any) -> None:
+        if not self.fsdp:  # whole, it need not fit on one device
+            super()._move_model_to_device(*args)
+
     def _prepare_for_training(self, *args: Any) -> Any:
+        if self.fsdp:
+            shard(self.model, self.fsdp, self.args.device)
         prepared = super()._prepare_for_training(*args)
         if self.resumed is not None:
             restore(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks(), self.resumed.reader)
@@ -76,6 +101,9 @@ class SealedTrainer(SFTTrainer):
         return prepared
 
     def _run_epoch(self, **given: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:  # killed behind the last checkpoint, before the weights were written
+            self.control.should_training_stop = True
+            return
         if self.resumed is not None:
             # What is left of this epoch, as if it were a whole one; random generators are put back before its first batch.
             given |= {
@@ -86,7 +114,7 @@ class SealedTrainer(SFTTrainer):
 
     def _load_rng_state(self, checkpoint: Any) -> None:
         if self.resumed is not None:
-            randomness.restore(rank(), self.resumed.notes, self.resumed.reader)
+            self.resumed.set_random(self.args.seed)
             self.resumed = None  # the rest of the run is as any other
 
     # Steps: those whose gradients are no numbers change nothing.
@@ -99,6 +127,8 @@ class SealedTrainer(SFTTrainer):
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         scale = self._loss_scale()
         self.bad_steps.judge(norm, self.state.global_step + 1, self.order, scale)
         if self.bad_steps.now and scale is None and not self.is_deepspeed_enabled:  # those skip by themselves
@@ -134,12 +164,21 @@ class SealedTrainer(SFTTrainer):
         self.accelerator.wait_for_everyone()
         pieces = fragments(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks())
         tensors, notes = randomness.capture(rank())
-        state = Resume.state_of(self, base_optimizer(self._stepping())) if rank() == 0 else None
+        state = Resume.state_of(self) if rank() == 0 else None
         self.saver.save(self.state.global_step, [*pieces, *tensors], notes, state, self.checkpoint_manifest)
 
     def _stepping(self) -> Any:
         """The optimizer below accelerate's wrapper."""
         return self.optimizer.optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As transformers'; of shares the whole."""
+        if not self.fsdp:
+            super().save_model(output_dir, _internal_call)
+            return
+        state = full_state(self.model)
+        if self.args.should_save:
+            self._save(output_dir, state_dict=state)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As TRL's; the watchdog waits longer meanwhile."""
@@ -163,7 +202,7 @@ class Pace(TrainerCallback):
         trainer = self.trainer
         trainer.watchdog.step()
         trainer.saver.check()
-        ended = trainer.order.advance()
+        ended = trainer.order.advance() or state.global_step >= state.max_steps
         state.epoch = trainer.order.epoch + trainer.order.start / trainer.order.rows
         due = trainer.checkpoint_seconds is not None and time.monotonic() - self.saved_at >= trainer.checkpoint_seconds
         stop, due = self._agree(trainer.stop_asked, due)
@@ -173,7 +212,7 @@ class Pace(TrainerCallback):
         control.should_save = control.should_save or due
         if control.should_save:
             self.saved_at = time.monotonic()
-            # An epoch ends with a validation; a checkpoint from before it would lose its result.
+            # An epoch, and the run, ends with a validation; a checkpoint from before it would lose its result.
             self.save_later, control.should_save = ended, not ended
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -37,7 +37,7 @@ class Store:
 
     def partial(self, step: Step) -> Path:
         """Where it grows until then; the name is the same in every attempt, so that work goes on."""
-        return self.root / step.folder / f".partial-{step.id}"
+        return self.root / step.folder / f".partial-{step.work_id}"
 
     def logs(self, name: str) -> Path:
         """Events of a run."""
@@ -116,7 +116,7 @@ class Store:
     def lock(self, step: Step) -> Iterator[int]:
         """Hold the artifact alone; yields the descriptor, which the step's process inherits so that the lock outlives this one."""
         self.make_folder(step)
-        place = self.root / step.folder / f".lock-{step.id}"
+        place = self.root / step.folder / f".lock-{step.work_id}"
         with self._words_for_what_cannot_be_written():
             descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
         try:

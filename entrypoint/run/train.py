@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint import __version__
-from entrypoint.run.checkpoints import clear_the_way, newest_valid
+from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import load_for_training, lora_config
 from entrypoint.run.ranks import is_first, rank, ranks
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import Interrupted
-from schemas.job import Task, TrainJob
+from schemas.job import HOW, Task, TrainJob
 from schemas.manifest import Manifest
 
 
@@ -25,7 +25,7 @@ def train(task: Task, events: Events) -> dict[str, Any]:
     if (output / WEIGHTS).is_dir():  # trained to the end before the process was stopped
         return _summary(output)
     trainer = build_trainer(task, events)
-    _go_on(trainer, output / "checkpoints", events)
+    _go_on(trainer, output / CHECKPOINTS, events)
     trainer.train()
     trainer.saver.wait()
     if trainer.stop_asked and trainer.state.global_step < trainer.state.max_steps:
@@ -51,6 +51,7 @@ def _go_on(trainer: Any, checkpoints: Path, events: Events) -> None:
     if checkpoint is None:
         return
     trainer.resumed = Resume(checkpoint)
+    trainer.segments = trainer.resumed.segments(trainer.segments[0])
     if is_first():
         say(f"  goes on from {checkpoint.name}")
         events.write("resumed", checkpoint=checkpoint.name)
@@ -85,6 +86,7 @@ def build_trainer(task: Task, events: Events) -> Any:
     trainer = SealedTrainer(
         model=load_for_training(model_folder, job),
         args=arguments,
+        fsdp=job.engine if job.strategy == "fsdp" else None,
         train_dataset=rows,
         eval_dataset=validation,
         processing_class=tokenizer,
@@ -93,13 +95,15 @@ def build_trainer(task: Task, events: Events) -> Any:
     )
     trainer.progress = Progress(events)
     trainer.order = RowOrder(len(rows), job.micro_batch, job.accumulation, rank(), ranks(), job.seed)
-    trainer.saver = Saver(Path(task.output) / "checkpoints", job.keep, rank(), ranks(), trainer.progress.sealed)
+    trainer.saver = Saver(Path(task.output) / CHECKPOINTS, job.keep, rank(), ranks(), trainer.progress.sealed)
     trainer.watchdog = Watchdog(job.watchdog_times, job.watchdog_seconds)
     trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events))
     trainer.checkpoint_seconds = job.checkpoint_seconds
     trainer.checkpoint_manifest = Manifest(
-        stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"), program=__version__, versions=versions(), files=()
+        stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"),
+        image_lock=task.image_lock, program=__version__, versions=versions(), files=(),
     )  # fmt: skip
+    trainer.segments = [{"after_step": 0, **job.model_dump(mode="json", include=set(HOW)), "image_lock": task.image_lock, "program": __version__}]
     trainer.add_callback(trainer.progress)
     if trackers:
         trainer.add_callback(trackers)
@@ -130,7 +134,7 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
     from trl import SFTConfig
 
     return SFTConfig(
-        output_dir=str(output / "checkpoints"),
+        output_dir=str(output / CHECKPOINTS),
         per_device_train_batch_size=job.micro_batch,
         per_device_eval_batch_size=job.micro_batch,
         gradient_accumulation_steps=job.accumulation,
@@ -163,7 +167,7 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
         dataloader_pin_memory=job.device == "cuda",
         disable_tqdm=True,
         ddp_find_unused_parameters=False if job.strategy == "ddp" else None,
-        deepspeed=job.engine or None,
+        deepspeed=job.engine if job.strategy.startswith("zero") else None,
     )
 
 
@@ -182,8 +186,9 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
     (output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
     (output / "measured.json").write_text(json.dumps(_measured(trainer), indent=1) + "\n", encoding="utf-8")
+    (output / "segments.json").write_text(json.dumps(trainer.segments, indent=1) + "\n", encoding="utf-8")
     draft.rename(output / WEIGHTS)
-    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
 
 
 def _measured(trainer: Any) -> dict[str, float]:
@@ -196,7 +201,7 @@ def _measured(trainer: Any) -> dict[str, float]:
 
 
 def _summary(output: Path) -> dict[str, Any]:
-    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     curve = json.loads((output / "curve.json").read_text(encoding="utf-8"))
     losses = [entry["loss"] for entry in curve if "loss" in entry]
     evaluated = [entry["eval_loss"] for entry in curve if "eval_loss" in entry]
@@ -205,6 +210,7 @@ def _summary(output: Path) -> dict[str, Any]:
         "first_loss": losses[0] if losses else None,
         "last_loss": losses[-1] if losses else None,
         "validation_loss": evaluated[-1] if evaluated else None,
+        "segments": json.loads((output / "segments.json").read_text(encoding="utf-8")),
         **json.loads((output / "measured.json").read_text(encoding="utf-8")),
     }
 

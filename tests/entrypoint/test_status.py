@@ -184,7 +184,7 @@ def test_started(run: SmallRun) -> None:
     step = run.chain("export").plan("train").steps[0]
     run.store.partial(step).mkdir(parents=True)
     line = found(run)["train"]
-    assert (line.state, line.folder, line.why) == ("started", f"n/train/.partial-{step.id}", "not finished; the same command goes on")
+    assert (line.state, line.folder, line.why) == ("started", f"n/train/.partial-{step.work_id}", "not finished; the same command goes on")
 
 
 def test_cannot(run: SmallRun) -> None:

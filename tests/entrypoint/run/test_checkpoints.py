@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.run.checkpoints import clear_the_way, newest_valid, remove_old, seal_checkpoint
+from entrypoint.run.checkpoints import clear_the_way, newest_sealed, newest_valid, remove_old, seal_checkpoint
 from schemas.manifest import Manifest
 
 MANIFEST = Manifest(stage="checkpoint", name="tiny", identity="", request="", job={}, program="0.1.0", files=())
@@ -128,3 +128,14 @@ def test_nothing_valid_sets_all_aside(tmp_path: Path) -> None:
     flip(write(tmp_path, 2) / "model.safetensors", 5)
     clear_the_way(tmp_path, None)
     assert [p.name for p in tmp_path.iterdir()] == [".damaged-step-2"]
+
+
+def test_newest_sealed_takes_names_and_sizes_for_it(tmp_path: Path) -> None:
+    assert newest_sealed(tmp_path / "not-there") is None
+    for step in (5, 10, 20):
+        write(tmp_path, step)
+    write(tmp_path, 30, sealed=False)
+    (tmp_path / "step-20" / "model.safetensors").write_bytes(b"cut")
+    found = newest_sealed(tmp_path)
+    assert found is not None
+    assert (found[0], found[1].stage) == (10, "checkpoint")

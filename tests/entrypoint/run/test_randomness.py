@@ -27,3 +27,13 @@ def test_the_same_numbers_again(tmp_path):
     assert (draw(), draw()) != expected
     randomness.restore(3, notes, FragmentReader(tmp_path))
     assert (draw(), draw()) == expected
+
+
+def test_a_process_that_the_checkpoint_does_not_know_starts_at_a_place_of_its_own():
+    drawn = []
+    for seed, step, rank in ((17, 4, 2), (17, 4, 2), (17, 4, 3), (17, 6, 2), (18, 4, 2)):
+        draw()
+        randomness.start_anew(seed, step, rank)
+        drawn.append(draw())
+    assert drawn[0] == drawn[1]
+    assert len({str(d) for d in drawn}) == 4

@@ -23,6 +23,8 @@ KINDS = {
     "zero2-full": ("{kind: full}", "{strategy: zero2}"),
     "zero3-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: zero3}"),
     "zero3-full": ("{kind: full}", "{strategy: zero3}"),
+    "fsdp-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: fsdp}"),
+    "fsdp-full": ("{kind: full}", "{strategy: fsdp}"),
 }
 
 
@@ -71,3 +73,66 @@ def test_killed_in_mid_epoch_it_ends_bit_for_bit_the_same(sources, fetched, tmp_
     expected_curve, expected_weights = outcome(whole)
     assert curve == expected_curve
     assert weights == expected_weights
+
+
+MOVES = {
+    "ddp-to-single": ("{kind: lora, rank: 8}", "ddp", "single"),
+    "single-to-zero3": ("{kind: lora, rank: 8}", "single", "zero3"),
+    "zero2-to-ddp": ("{kind: full}", "zero2", "ddp"),
+    "zero3-to-fsdp": ("{kind: full}", "zero3", "fsdp"),
+    "fsdp-to-single": ("{kind: lora, rank: 8}", "fsdp", "single"),
+}
+
+
+@pytest.mark.parametrize(("adapter", "first", "then"), MOVES.values(), ids=MOVES)
+def test_killed_on_one_engine_it_goes_on_with_another(sources, fetched, tmp_path, adapter, first, then):
+    """Loss stream within 1e-3 of an undisturbed run: sums are taken in another order. `settings` of saving may change too."""
+    before = spec(tmp_path, *sources, adapter=adapter, hardware=f"{{strategy: {first}}}", train=SETTINGS)
+    whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
+    run("train", before, "--store", whole, cwd=tmp_path)
+    kill_after(before, cut, tmp_path, steps=5)
+    after = spec(tmp_path, *sources, adapter=adapter, hardware=f"{{strategy: {then}}}", train=SETTINGS.replace("every: 2", "every: 3"))
+    said = run("train", after, "--store", cut, cwd=tmp_path)
+    assert "goes on from step-" in said, said
+    assert f"strategy: {first} then, {then} now" in " ".join(said.split()), said
+    curve, expected = outcome(cut)[0], outcome(whole)[0]
+    assert [(e["step"], e["epoch"]) for e in curve] == [(e["step"], e["epoch"]) for e in expected]
+    for name in ("loss", "eval_loss"):
+        assert [e[name] for e in curve if name in e] == pytest.approx([e[name] for e in expected if name in e], abs=1e-3)
+    (artifact,) = (p for p in (cut / "tiny" / "train").iterdir() if not p.name.startswith("."))
+    segments = json.loads((artifact / "manifest.json").read_text())["summary"]["segments"]
+    assert [s["strategy"] for s in segments] == [first, then]
+    assert segments[1]["after_step"] >= 4
+
+
+def test_with_another_number_of_rows_a_step_it_counts_on_and_ends_where_the_epochs_end(sources, fetched, tmp_path):
+    """Three rows are wanted: four alone, two by two processes."""
+    settings = "{epochs: 2, learning_rate: 1.0e-2, batch_tokens: 126, checkpoint: {every: 2}}"
+    store = shutil.copytree(fetched, tmp_path / "cut")
+    kill_after(spec(tmp_path, *sources, hardware="{strategy: single}", train=settings), store, tmp_path, steps=5)
+    said = run("train", spec(tmp_path, *sources, hardware="{strategy: ddp}", train=settings), "--store", store, cwd=tmp_path)
+    assert "goes on from step-" in said, said
+    trained = [(entry["step"], entry["epoch"]) for entry in outcome(store)[0] if "loss" in entry]
+    (artifact,) = (p for p in (store / "tiny" / "train").iterdir() if not p.name.startswith("."))
+    first, second = json.loads((artifact / "manifest.json").read_text())["summary"]["segments"]
+    assert [first["micro_batch"] * first["accumulation"], 2 * second["micro_batch"] * second["accumulation"]] == [4, 2]
+    change, rows_an_epoch = second["after_step"], 62
+    seen = [4 * step if step <= change else 4 * change + 2 * (step - change) for step, _ in trained]
+    assert [step for step, _ in trained] == list(range(1, len(trained) + 1))
+    inside = [(rows, epoch) for rows, (_, epoch) in zip(seen, trained, strict=True) if epoch < 1]
+    assert [epoch * rows_an_epoch for _, epoch in inside] == pytest.approx([rows for rows, _ in inside])
+    assert trained[-1][1] == 2.0
+
+
+def test_killed_behind_its_last_checkpoint_it_trains_no_step_more(sources, fetched, tmp_path):
+    settings = "{max_steps: 5, learning_rate: 1.0e-2, batch_tokens: 240, checkpoint: {every: 2}}"
+    path = spec(tmp_path, *sources, train=settings)
+    whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
+    run("train", path, "--store", whole, cwd=tmp_path)
+    process = caisson("train", path, "--store", cut, cwd=tmp_path)
+    while not list((cut / "tiny" / "train").glob(".partial-*/checkpoints/step-5/manifest.json")):
+        assert process.poll() is None, process.communicate()
+    kill_tree(process)
+    assert not list((cut / "tiny" / "train").glob(".partial-*/weights")), "killed too late to show anything"
+    run("train", path, "--store", cut, cwd=tmp_path)
+    assert outcome(cut) == outcome(whole)

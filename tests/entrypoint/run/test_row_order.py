@@ -1,5 +1,7 @@
 """No row lost, none seen twice, on any number of processes and across a change of their number."""
 
+import math
+
 import pytest
 
 pytest.importorskip("numpy")
@@ -72,3 +74,21 @@ def test_epochs_and_seeds_differ():
 def test_dealt_says_who_computed_a_row():
     made = order(1, 2)
     assert [made.dealt(micro, 1) for micro in range(3)] == list(made)[:3]
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 2.5, 0.1])
+def test_total_steps_as_the_trainer_counts_them(epochs):
+    made = order()
+    each = made.steps_left()
+    for done in range(math.ceil(epochs * each)):
+        assert made.total_steps(done, epochs) == math.ceil(round(epochs * each, 6)), done
+        made.advance()
+
+
+def test_total_steps_with_fewer_rows_each():
+    made = order(micro=2, accumulation=1)  # 53 rows, 27 steps an epoch
+    made.epoch, made.start = 1, 12
+    assert made.total_steps(11, 2) == 11 + 21
+    assert made.total_steps(11, 3) == 11 + 21 + 27
+    assert made.total_steps(11, 1.5) == 11 + 14 - 6
+    assert made.total_steps(11, 1.1) == 11, "farther already"
