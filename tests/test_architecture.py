@@ -61,6 +61,7 @@ ELSEWHERE = {
     "entrypoint.run.transfer": "tests/entrypoint/run/test_fetch.py and test_hubs.py",
     "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
     "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine",
+    "entrypoint.run.fsdp": "tests/entrypoint/run/test_resume.py; tests/gpu on a GPU",
     **dict.fromkeys(
         ("entrypoint.run." + part for part in ("progress", "token_rows")),
         "needs torch and trl: tests/entrypoint/run/test_train.py looks at what they say, read and write",

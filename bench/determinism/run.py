@@ -75,25 +75,24 @@ def main() -> None:
     options.add_argument("--words", type=int, default=4)
     options.add_argument("--rows", type=int, default=64)
     given = options.parse_args()
-    found: dict[str, dict] = {}
-    with tempfile.TemporaryDirectory() as place:
-        write_sources(Path(place), given.shape, given.words, given.rows)
-        for adapter in ADAPTERS:
-            runs = {name: [] for name in ("deterministic", "free")}
-            for attempt in range(given.repeats):
-                for name in runs:
-                    runs[name].append(measure(Path(place), adapter, name == "deterministic", attempt, given.tokens))
-            speed = {name: statistics.median(r["tokens_per_second"] for r in of) for name, of in runs.items()}
-            found[adapter] = {"runs": runs, "median_tokens_per_second": speed, "cost_percent": round(100 * (1 - speed["deterministic"] / speed["free"]), 2)}
     on_gpu = torch.cuda.is_available()
-    result = {
+    result: dict = {
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "torch": torch.__version__,
         "settings": {k: str(v) for k, v in vars(given).items()},
-        **found,
     }
-    given.output.write_text(json.dumps(result, indent=1) + "\n")
-    print({name: of["cost_percent"] for name, of in found.items()})
+    runs: dict = {adapter: {"deterministic": [], "free": []} for adapter in ADAPTERS}
+    with tempfile.TemporaryDirectory() as place:
+        write_sources(Path(place), given.shape, given.words, given.rows)
+        for attempt in range(given.repeats):
+            for adapter, of in runs.items():
+                for name in of:
+                    of[name].append(measure(Path(place), adapter, name == "deterministic", attempt, given.tokens))
+                    print(adapter, name, of[name][-1], flush=True)
+                speed = {name: statistics.median(r["tokens_per_second"] for r in found) for name, found in of.items()}
+                cost = round(100 * (1 - speed["deterministic"] / speed["free"]), 2)
+                result[adapter] = {"runs": of, "median_tokens_per_second": speed, "cost_percent": cost}
+                given.output.write_text(json.dumps(result, indent=1) + "\n")  # a machine that is taken away leaves what was measured
 
 
 if __name__ == "__main__":
