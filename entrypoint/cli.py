@@ -53,13 +53,16 @@ def validate(spec: Path) -> None:
 @spec_argument
 @store_option
 @click.option("--facts", "facts_file", type=click.Path(path_type=Path, dir_okay=False), help="Plan for a recorded machine instead of this one.")
+@click.option("--show", type=click.Choice(["engine"]), help="Only this part. engine: what DeepSpeed is told, each value with its reason.")
 @json_option
-def plan(spec: Path, store: Path, facts_file: Path | None, as_json: bool) -> None:
+def plan(spec: Path, store: Path, facts_file: Path | None, show: str | None, as_json: bool) -> None:
     """Print what every stage would do on this machine, and why, without doing it."""
     wanted = read_spec(spec)
     place = Store(store)
     chain = follow(wanted, _read_facts(facts_file), place) if facts_file else foresee(follow(wanted, machine(wanted, place), place), place)
-    if as_json:
+    if show == "engine":
+        render.show_engine(chain.merged(), as_json)
+    elif as_json:
         click.echo(chain.merged().model_dump_json(indent=2))
     else:
         render.show_plan(chain.merged(), chain.facts)

@@ -84,3 +84,6 @@ class Hardware(Section):
 
     strategy: Auto[Literal["single", "ddp", "zero1", "zero2", "zero3"]] = None
     """single: one process; ddp: a copy on each accelerator; zero1-3: DeepSpeed shards optimizer, gradients, weights. auto: the simplest that fits."""
+
+    offload: Literal["none", "cpu"] = "none"
+    """cpu: what an optimizer step needs lies in the host's memory and the step runs on the CPU; with zero3 the weights lie there too. Slower."""

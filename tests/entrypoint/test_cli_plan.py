@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,37 @@ def test_unreadable_facts(caisson: Caisson, run: SmallRun, tmp_path: Path) -> No
     path.symlink_to(path)
     code, _, err = caisson("plan", run.spec_file, "--facts", path)
     assert (code, err) == (2, f"caisson: {path} is a link that leads back to itself\n    name the facts file\n")
+
+
+OFFLOAD = "adapter: {kind: lora}\nhardware: {strategy: zero3, offload: cpu}\n"
+
+
+def test_engine_with_a_reason_above_each_value(caisson: Caisson, run: SmallRun) -> None:
+    run.write(OFFLOAD)
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    told = json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))
+    assert told["zero_optimization"]["offload_param"] == {"device": "cpu", "pin_memory": False}
+    for above, line in pairwise(lines):
+        if '"' in line and not line.lstrip().startswith("//") and not line.endswith("{"):
+            assert above.lstrip().startswith("// "), line
+
+
+def test_engine_as_json(caisson: Caisson, run: SmallRun) -> None:
+    run.write(OFFLOAD)
+    shown = json.loads(caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine", "--json")[1])
+    whole = Plan.model_validate_json(caisson("plan", run.spec_file, "--store", run.store.root, "--json")[1])
+    (train,) = [step.job for step in whole.steps if step.job.stage == "train"]
+    assert shown["settings"] == train.engine
+    assert shown["why"] == {setting.path: setting.why for setting in whole.engine}
+    assert shown["why"]["zero_optimization.stage"] == "each process keeps only its share of weights, gradients and optimizer"
+
+
+def test_engine_of_plain_torch(caisson: Caisson, run: SmallRun) -> None:
+    assert caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine")[1] == "{}  // no engine: plain torch, in one process or in DDP\n"
+    assert json.loads(caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine", "--json")[1]) == {"settings": {}, "why": {}}
 
 
 REFUSED = {

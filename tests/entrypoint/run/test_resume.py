@@ -21,6 +21,9 @@ KINDS = {
     "ddp-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: ddp}"),
     "zero1-full": ("{kind: full}", "{strategy: zero1}"),
     "zero2-full": ("{kind: full}", "{strategy: zero2}"),
+    "zero2-offload-full": ("{kind: full}", "{strategy: zero2, offload: cpu}"),
+    "zero3-offload-full": ("{kind: full}", "{strategy: zero3, offload: cpu}"),
+    "zero3-offload-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: zero3, offload: cpu}"),
     "zero3-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: zero3}"),
     "zero3-full": ("{kind: full}", "{strategy: zero3}"),
 }

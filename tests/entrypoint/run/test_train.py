@@ -64,21 +64,6 @@ def test_each_adapter_learns_and_is_sealed(sources, fetched, tmp_path, adapter):
     assert "up to date" in again and "step 1/" not in again
 
 
-STRATEGIES = [("ddp", "lora"), ("zero2", "full"), ("zero3", "lora")]
-
-
-@pytest.mark.parametrize(("strategy", "kind"), STRATEGIES)
-def test_two_processes_learn_as_one_does(sources, fetched, tmp_path, strategy, kind):
-    short = "{max_steps: 4, learning_rate: 1.0e-3, batch_tokens: 240, warmup: 0%}"
-    single = spec(tmp_path, *sources, adapter=f"{{kind: {kind}}}", train=short)
-    alone = losses(trained(run("train", single, "--store", fetched, cwd=tmp_path), fetched))
-    several = spec(tmp_path, *sources, adapter=f"{{kind: {kind}}}", train=short, hardware=f"{{strategy: {strategy}}}")
-    together = losses(trained(run("train", several, "--store", fetched, cwd=tmp_path), fetched))
-    assert len(together) == len(alone) == 4
-    # The same rows in each step, summed in another order and in other parts.
-    assert together == pytest.approx(alone, rel=1e-4)
-
-
 def test_killed_at_a_random_point_it_goes_on_and_ends_as_if_it_had_not_been(sources, fetched, tmp_path):
     path = spec(tmp_path, *sources, train="{epochs: 12, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}}")
     undisturbed, fetched = (shutil.copytree(fetched, tmp_path / name) for name in ("undisturbed", "killed"))
