@@ -85,6 +85,21 @@ def _commented(settings: dict[str, Any], reasons: dict[str, str], before: str) -
     yield Text(f"{indent[2:]}}}")
 
 
+def show_env(plan: Plan, facts: Facts, as_json: bool) -> None:
+    """What Compose has to be told: it reads no plan."""
+    told = {"ACCELERATOR": str(facts.device)}
+    for step in plan.steps:
+        if step.stage == "train":
+            told["TRAIN_GRACE"] = f"{step.stop_seconds}s"
+    if as_json:
+        print(json.dumps(told, indent=2))
+        return
+    for decision in plan.decisions:
+        if decision.field == "train stop":
+            print("\n".join(textwrap.wrap(f"TRAIN_GRACE: {decision.why}", 80, initial_indent="# ", subsequent_indent="# ")))
+    print("\n".join(f"{key}={value}" for key, value in told.items()))
+
+
 def show_line() -> None:
     """The mark between what only reads and what changes things."""
     console().rule(LINE, style="dim")

@@ -58,6 +58,9 @@ class Step(Record):
     disk_bytes: int = 0
     """Free space that it needs at least, where that is known."""
 
+    stop_seconds: int = 0
+    """How long its process is given to end well after a signal; 0 where nobody waits for more than the engine's default."""
+
     image_lock: str = ""
     """Digest of the image's locked packages."""
 

@@ -11,7 +11,7 @@ class Checkpoint(Section):
     """When a run can be picked up again."""
 
     every: Auto[Annotated[int, Field(ge=1)]] = None
-    """Optimizer steps between two checkpoints. auto: about twenty in a run."""
+    """Optimizer steps between two checkpoints. auto: about twenty in a run, four of large ones, further apart where the disk is slow."""
 
     every_minutes: Auto[Annotated[float, Field(gt=0, le=10_080)]] = None
     """Minutes after which one is written whatever the steps say. auto: by steps alone."""

@@ -15,12 +15,14 @@ def launcher(load: Load) -> tuple[str, ...]:
     return ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={load.ranks}", "-m")
 
 
-def environment(facts: Facts, load: Load, deterministic: bool = False) -> dict[str, str]:
+def environment(facts: Facts, load: Load, deterministic: bool = False, stop_seconds: int = 300) -> dict[str, str]:
     """Threads by what a rank has to itself; offline, since training has no network."""
     threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks))
     found = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     if load.strategy != "single":  # on one machine; `lo` is there even without a network
         found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    if load.strategy != "single":
+        found["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(stop_seconds)  # torchrun would kill its processes after 30 s, in the middle of a save
     if load.strategy.startswith("zero") and not load.on_gpu:
         found["DS_ACCELERATOR"] = "cpu"
     if deterministic and load.on_gpu:

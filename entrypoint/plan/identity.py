@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-APART = {"track"}
+APART = {"track", "checkpoint_apart"}
 """Fields of a job that decide no content that a later stage reads: a tracker that is added or moved trains nothing anew."""
 
 

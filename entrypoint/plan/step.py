@@ -31,6 +31,7 @@ def make_step(
     environment: Mapping[str, str] | None = None,
     extra: Mapping[str, Any] | None = None,
     disk_bytes: int = 0,
+    stop_seconds: int = 0,
 ) -> Step:
     """A step whose identity is empty while one of its inputs is not sealed yet."""
     folders, contents = inputs.of(*roles)
@@ -48,5 +49,6 @@ def make_step(
         identity=identity_of(job.stage, job, contents, extra or {}, facts.program, lock) if complete else "",
         request=request_of(job.stage, wanted, contents) if complete else "",
         disk_bytes=disk_bytes,
+        stop_seconds=stop_seconds,
         image_lock=lock,
     )

@@ -13,6 +13,7 @@ from entrypoint.plan.memory import Load, live_weights, trained_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
+from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
 from entrypoint.plan.tables import DEFAULTS
 from entrypoint.plan.track import plan_track
@@ -46,6 +47,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     micro, accumulation = _micro_batch(fit, shape, step_rows, decisions)
     adapter = _adapter_job(spec, fit.load, decisions)
     settings = deepspeed(fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin)
+    saves = saves_of(trained_weights(shape, fit.load) if shape else 0, fit.load, facts)
     job = TrainJob(
         method=spec.method.kind,
         adapter=adapter,
@@ -64,8 +66,9 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         micro_batch=micro,
         accumulation=accumulation,
         gradient_checkpointing=fit.load.gradient_checkpointing,
-        checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, trained_weights(shape, fit.load) if shape else 0, decisions),
+        checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, saves, decisions),
         checkpoint_seconds=60 * spec.train.checkpoint.every_minutes if spec.train.checkpoint.every_minutes else None,
+        checkpoint_apart=0.0 if spec.train.checkpoint.every else saves.apart,
         deterministic=_deterministic(spec, facts, decisions),
         max_bad_steps=spec.train.max_bad_steps,
         watchdog_times=spec.train.watchdog.times,
@@ -74,10 +77,13 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         seed=spec.train.seed,
         track=plan_track(spec, facts, decisions),
     )
+    decisions += show_stop(saves)
+    stop = max(COMPOSE_GRACE, saves.stop_seconds)
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
-        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic),
+        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic, stop),
+        stop_seconds=stop,
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions), engine=settings)
 

@@ -13,6 +13,7 @@ from schemas.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU2 = ROOT / "tests" / "facts" / "cpu2.json"
+H100 = ROOT / "tests" / "facts" / "h100x1.json"
 T4 = ROOT / "tests" / "facts" / "t4.json"
 
 
@@ -119,6 +120,22 @@ def test_engine_as_json(caisson: Caisson, run: SmallRun) -> None:
 def test_engine_of_plain_torch(caisson: Caisson, run: SmallRun) -> None:
     assert caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine")[1] == "{}  // no engine: plain torch, in one process or in DDP\n"
     assert json.loads(caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine", "--json")[1]) == {"settings": {}, "why": {}}
+
+
+def test_env_for_compose(caisson: Caisson, run: SmallRun) -> None:
+    code, out, err = caisson("plan", ROOT / "specs" / "full-1.7b.yaml", "--facts", H100, "--store", run.store.root, "--show", "env")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    lines = [line for line in out.splitlines() if not line.startswith("# ")]
+    assert lines == ["ACCELERATOR=cuda", "TRAIN_GRACE=420s"]
+    assert "put TRAIN_GRACE=420s into .env" in out.replace("\n# ", " ")
+    shown = caisson("plan", run.spec_file, "--store", run.store.root, "--show", "env", "--json")[1]
+    assert json.loads(shown) == {"ACCELERATOR": "cpu", "TRAIN_GRACE": "300s"}
+
+
+def test_env_of_what_cannot_be_trained(caisson: Caisson, run: SmallRun) -> None:
+    code, out, _ = caisson("plan", ROOT / "specs" / "full-1.7b.yaml", "--facts", T4, "--store", run.store.root, "--show", "env")
+    assert (code, out) == (3, "ACCELERATOR=cuda\n")
 
 
 REFUSED = {

@@ -29,6 +29,11 @@ def test_ranks_speak_over_loopback(strategy: str, told: bool) -> None:
     assert {k: v for k, v in found.items() if k.endswith("_IFNAME")} == ({"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"} if told else {})
 
 
+@pytest.mark.parametrize(("strategy", "told"), [("single", None), ("ddp", "930"), ("zero3", "930")])
+def test_torchrun_waits_as_long_as_compose(strategy: str, told: str | None) -> None:
+    assert environment(facts(), replace(LOAD, strategy=strategy), stop_seconds=930).get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT") == told
+
+
 @pytest.mark.parametrize(("gpus", "strategy", "told"), [(8, "single", True), (1, "single", False), (8, "ddp", False)])
 def test_a_single_process_sees_one_gpu(gpus: int, strategy: str, told: bool) -> None:
     found = environment(facts(*(H100,) * gpus), replace(LOAD, strategy=strategy))
