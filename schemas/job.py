@@ -90,8 +90,8 @@ class TrainJob(Record):
     checkpoint_seconds: float | None = None
     """Also save when this much time has passed since the last."""
 
-    checkpoint_apart: float = 0.0
-    """Seconds that lie between two checkpoints at least, whatever the steps say: writing one must have ended well before the next."""
+    checkpoint_apart: float | None = None
+    """Seconds that lie between two checkpoints at least, whatever the steps say, and never two at once. None: by steps alone."""
 
     deterministic: bool = False
     """Only kernels that give the same bits each time."""

@@ -68,7 +68,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         gradient_checkpointing=fit.load.gradient_checkpointing,
         checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, saves, decisions),
         checkpoint_seconds=60 * spec.train.checkpoint.every_minutes if spec.train.checkpoint.every_minutes else None,
-        checkpoint_apart=0.0 if spec.train.checkpoint.every else saves.apart,
+        checkpoint_apart=None if spec.train.checkpoint.every else saves.apart,
         deterministic=_deterministic(spec, facts, decisions),
         max_bad_steps=spec.train.max_bad_steps,
         watchdog_times=spec.train.watchdog.times,

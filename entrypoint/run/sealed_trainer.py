@@ -36,8 +36,8 @@ class SealedTrainer(SFTTrainer):
     checkpoint_seconds: float | None = None
     """Save when this much time has passed since the last; None: by steps alone."""
 
-    checkpoint_apart: float = 0.0
-    """Seconds between two saves at least; one that is due by steps alone waits for it, and for the save before it."""
+    checkpoint_apart: float | None = None
+    """Seconds between two saves at least; one that is due by steps is put off until then, and until the one before has ended. None: it is not."""
 
     resumed: Resume | None = None
 
@@ -171,7 +171,7 @@ class Pace(TrainerCallback):
         state.epoch = trainer.order.epoch + trainer.order.start / trainer.order.rows
         due = trainer.checkpoint_seconds is not None and time.monotonic() - self.saved_at >= trainer.checkpoint_seconds
         apart = trainer.checkpoint_apart
-        early = apart > 0 and (time.monotonic() - self.saved_at < apart or trainer.saver.busy)
+        early = apart is not None and (time.monotonic() - self.saved_at < apart or trainer.saver.busy)
         stop, due, early = self._agree(trainer.stop_asked, due, early)
         trainer.stop_asked = stop
         wanted = control.should_save or self.put_off

