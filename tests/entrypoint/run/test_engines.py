@@ -20,13 +20,17 @@ ENGINES = {
     "zero1": "{strategy: zero1}",
     "zero2": "{strategy: zero2}",
     "zero3": "{strategy: zero3}",
+    "zero1-offload": "{strategy: zero1, offload: cpu}",
     "zero2-offload": "{strategy: zero2, offload: cpu}",
     "zero3-offload": "{strategy: zero3, offload: cpu}",
 }
 PAIRS = [*((engine, "full") for engine in ENGINES), ("ddp", "lora"), ("zero3", "lora"), ("zero3-offload", "lora"), ("zero2-offload", "qlora")]
 
-TOLERANCE = 1e-3
-"""Of a loss: the sums of a step are made in other parts and another order. A row that is lost or seen twice moves a loss by more than ten times that."""
+TOLERANCE = 1e-5
+"""Of a loss, relative, in fp32: the sums of a step are made in other parts and another order, which was seen to move a loss by 1e-7."""
+
+TOLERANCE_4_BITS = 5e-4
+"""Under QLoRA products are rounded otherwise in another micro-batch: 5e-5 was seen."""
 
 
 @pytest.fixture(scope="module")
@@ -66,4 +70,4 @@ def test_the_first_ten_losses_are_those_of_one_process(losses, engine, adapter):
     together = losses(ENGINES[engine], adapter)
     assert len(together) == len(alone) == 10
     assert alone[-1] < 0.95 * alone[0], "it learns: a step that does nothing would be found"
-    assert together == pytest.approx(alone, rel=TOLERANCE)
+    assert together == pytest.approx(alone, rel=TOLERANCE_4_BITS if adapter == "qlora" else TOLERANCE)
