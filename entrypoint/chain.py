@@ -70,7 +70,11 @@ class Chain:
         every = (*self.refusals, *self.errors.items())
         waiting = tuple(error.what if error.what.startswith(f"{stage}: ") else f"{stage}: {error.what}" for stage, error in every)
         return Plan(
-            name=self.spec.name, steps=tuple(s for p in plans for s in p.steps), decisions=tuple(d for p in plans for d in p.decisions), waiting=waiting
+            name=self.spec.name,
+            steps=tuple(s for p in plans for s in p.steps),
+            decisions=tuple(d for p in plans for d in p.decisions),
+            engine=tuple(s for p in plans for s in p.engine),
+            waiting=waiting,
         )
 
 

@@ -26,6 +26,8 @@ from schemas.spec import Spec
 STORE = Path("/store")
 COLOURS = {"sealed": "green", "ok": "green", "stale": "yellow", "started": "yellow", "warn": "yellow", "damaged": "red", "cannot": "red", "fail": "red"}
 
+SHOW_HELP = "Only this part. engine: what DeepSpeed or FSDP is told, each value with its reason. env: lines for .env that Compose cannot work out."
+
 spec_argument = click.argument("spec", type=click.Path(path_type=Path), default=Path("/spec.yaml"))
 store_option = click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=STORE, show_default=True, help="Folder with every artifact.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -53,13 +55,18 @@ def validate(spec: Path) -> None:
 @spec_argument
 @store_option
 @click.option("--facts", "facts_file", type=click.Path(path_type=Path, dir_okay=False), help="Plan for a recorded machine instead of this one.")
+@click.option("--show", type=click.Choice(["engine", "env"]), help=SHOW_HELP)
 @json_option
-def plan(spec: Path, store: Path, facts_file: Path | None, as_json: bool) -> None:
+def plan(spec: Path, store: Path, facts_file: Path | None, show: str | None, as_json: bool) -> None:
     """Print what every stage would do on this machine, and why, without doing it."""
     wanted = read_spec(spec)
     place = Store(store)
     chain = follow(wanted, _read_facts(facts_file), place) if facts_file else foresee(follow(wanted, machine(wanted, place), place), place)
-    if as_json:
+    if show == "engine":
+        render.show_engine(chain.merged(), as_json)
+    elif show == "env":
+        render.show_env(chain.merged(), chain.facts, as_json)
+    elif as_json:
         click.echo(chain.merged().model_dump_json(indent=2))
     else:
         render.show_plan(chain.merged(), chain.facts)

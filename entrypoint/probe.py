@@ -15,7 +15,7 @@ import psutil
 
 from entrypoint import __version__
 from schemas.errors import MachineError
-from schemas.facts import Accelerator, Device, Facts, ModelFacts, SourceFacts
+from schemas.facts import DISK_SPEED, Accelerator, Device, Facts, ModelFacts, SourceFacts, read_disk_speed
 from schemas.model import HUBS
 
 GIB = 1024**3
@@ -39,6 +39,7 @@ def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, P
         cpu_cores=usable_cores(),
         ram_gib=round(usable_ram() / GIB, 2),
         disk_free_gib=round(shutil.disk_usage(nearest_folder(store)).free / GIB, 1),
+        disk_write_gib=disk_write_gib(store),
         shm_gib=round(shutil.disk_usage("/dev/shm").total / GIB, 2),
         network=has_network(),
         program=__version__,
@@ -95,6 +96,15 @@ def usable_ram() -> int:
     if limit.is_file() and (said := limit.read_text().strip()) != "max":
         return min(total, int(said))
     return total
+
+
+def disk_write_gib(store: Path) -> float | None:
+    """What the store remembers of its disk, GiB a second: measured while a stage ran, since looking must not write."""
+    try:
+        found = read_disk_speed((store / DISK_SPEED).read_bytes())
+    except OSError:
+        return None
+    return found.gib_per_second if found else None
 
 
 def has_network() -> bool:

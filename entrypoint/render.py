@@ -1,12 +1,17 @@
 """Plans, states and findings as text for people; no decisions."""
 
+import json
 import shutil
+import textwrap
+from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from entrypoint.plan.deepspeed import nested
 from schemas.facts import Facts
 from schemas.plan import Decision, Plan
 
@@ -48,6 +53,51 @@ def _show_decision(decision: Decision, out: Console) -> None:
     else:
         out.print(head)
         out.print(Padding(reason, (0, 0, 0, 4)))
+
+
+def show_engine(plan: Plan, as_json: bool) -> None:
+    """What the training engine is told: as JSON with a comment above each value, or as JSON alone with the reasons beside it."""
+    if as_json:
+        print(json.dumps({"settings": nested(plan.engine), "why": {s.path: s.why for s in plan.engine}}, indent=2))
+        return
+    if not plan.engine:
+        console().print(Text("{}  // no engine: plain torch, in one process or in DDP"))
+        return
+    reasons = {setting.path: setting.why for setting in plan.engine}
+    for line in _commented(nested(plan.engine), reasons, ""):
+        console().print(line)
+
+
+def _commented(settings: dict[str, Any], reasons: dict[str, str], before: str) -> Iterator[Text]:
+    """The lines of a JSON object."""
+    indent = "  " * (before.count(".") + 1)
+    yield Text("{") if not before else Text(f"{indent[2:]}{json.dumps(before.split('.')[-2])}: {{")
+    for index, (key, value) in enumerate(settings.items(), 1):
+        comma = "," if index < len(settings) else ""
+        if isinstance(value, dict):
+            *inner, last = _commented(value, reasons, f"{before}{key}.")
+            yield from inner
+            yield Text(f"{last.plain}{comma}")
+            continue
+        for line in textwrap.wrap(reasons[before + key], 76 - len(indent)):
+            yield Text(f"{indent}// {line}", style="dim")
+        yield Text(f"{indent}{json.dumps(key)}: {json.dumps(value)}{comma}")
+    yield Text(f"{indent[2:]}}}")
+
+
+def show_env(plan: Plan, facts: Facts, as_json: bool) -> None:
+    """What Compose has to be told: it reads no plan."""
+    told = {"ACCELERATOR": str(facts.device)}
+    for step in plan.steps:
+        if step.stage == "train":
+            told["TRAIN_GRACE"] = f"{step.stop_seconds}s"
+    if as_json:
+        print(json.dumps(told, indent=2))
+        return
+    for decision in plan.decisions:
+        if decision.field == "train stop":
+            print("\n".join(textwrap.wrap(f"TRAIN_GRACE: {decision.why}", 80, initial_indent="# ", subsequent_indent="# ")))
+    print("\n".join(f"{key}={value}" for key, value in told.items()))
 
 
 def show_line() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from schemas.base import Record
 
@@ -50,6 +50,26 @@ class SourceFacts(Record):
     """Why it is unreadable."""
 
 
+class DiskSpeed(Record):
+    """What a store remembers of its disk."""
+
+    gib_per_second: Size
+    measured_at: float
+    """Seconds since 1970."""
+
+
+def read_disk_speed(content: bytes) -> DiskSpeed | None:
+    """What the file says; None where it was cut or changed."""
+    try:
+        return DiskSpeed.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+DISK_SPEED = ".disk-speed.json"
+"""Its file in the store."""
+
+
 class Facts(Record):
     """This machine, the image's kind, and the local sources of one spec."""
 
@@ -68,6 +88,9 @@ class Facts(Record):
 
     shm_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Size of /dev/shm, GiB."""
+
+    disk_write_gib: Size | None = None
+    """GiB that the store's disk takes a second as checkpoints are written: hashed, one stream, flushed. None: not measured yet."""
 
     network: bool = True
     """Whether this process can see any other network interface than loopback."""

@@ -90,6 +90,9 @@ class TrainJob(Record):
     checkpoint_seconds: float | None = None
     """Also save when this much time has passed since the last."""
 
+    checkpoint_apart: float | None = None
+    """Seconds that lie between two checkpoints at least, whatever the steps say, and never two at once. None: by steps alone."""
+
     deterministic: bool = False
     """Only kernels that give the same bits each time."""
 

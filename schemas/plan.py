@@ -20,6 +20,16 @@ class Decision(Record):
     """Where the rule or the number comes from."""
 
 
+class Setting(Record):
+    """One value that an engine is told, and its reason."""
+
+    path: str
+    """Keys from the outermost inwards, with dots."""
+
+    value: bool | int | float | str
+    why: str
+
+
 class Step(Record):
     """One process and the artifact that it makes."""
 
@@ -51,6 +61,9 @@ class Step(Record):
     disk_bytes: int = 0
     """Free space that it needs at least, where that is known."""
 
+    stop_seconds: int = 0
+    """How long its process is given to end well after a signal; 0 where nobody waits for more than the engine's default."""
+
     image_lock: str = ""
     """Digest of the image's locked packages."""
 
@@ -72,5 +85,8 @@ class Plan(Record):
     name: str
     steps: tuple[Step, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    engine: tuple[Setting, ...] = ()
+    """What the training engine is told; empty for plain torch."""
+
     waiting: tuple[str, ...] = ()
     """Stages that cannot be planned to the end yet, each with what it waits for."""

@@ -11,7 +11,7 @@ class Checkpoint(Section):
     """When a run can be picked up again."""
 
     every: Auto[Annotated[int, Field(ge=1)]] = None
-    """Optimizer steps between two checkpoints. auto: about twenty in a run."""
+    """Optimizer steps between two checkpoints. auto: about twenty in a run, four of large ones, further apart where the disk is slow."""
 
     every_minutes: Auto[Annotated[float, Field(gt=0, le=10_080)]] = None
     """Minutes after which one is written whatever the steps say. auto: by steps alone."""
@@ -84,3 +84,6 @@ class Hardware(Section):
 
     strategy: Auto[Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]] = None
     """single: one process; ddp: a copy on each accelerator; fsdp: torch shards all (FSDP2); zero1-3: DeepSpeed shards optimizer, gradients, weights. auto: the simplest that fits."""
+
+    offload: Literal["none", "cpu"] = "none"
+    """cpu: what an optimizer step needs lies in the host's memory and the step runs on the CPU; with zero3 the weights lie there too. Slower."""

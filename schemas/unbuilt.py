@@ -6,6 +6,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "data.too_long": ("truncate", "split"),
     "method.kind": ("pretrain", "dpo", "ipo", "orpo", "simpo", "cpo", "kto", "reward", "distil", "grpo", "rloo", "ppo"),
     "adapter.kind": ("dora", "rslora", "pissa", "lora+", "freeze"),
+    "hardware.offload": ("nvme",),
     "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
     "serve.engine": ("lmdeploy",),
 }
@@ -14,7 +15,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 KEYS: dict[str, tuple[str, ...]] = {
     "data": ("packing", "streaming", "template"),
     "data.train.*": ("weight", "max_rows", "columns"),
-    "hardware": ("offload", "nodes"),
+    "hardware": ("offload_path", "nodes"),
     "serve": ("adapters", "replicas", "parity"),
 }
 """Keys by the section that will hold them."""

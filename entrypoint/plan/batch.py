@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from entrypoint.plan.memory import GIB
+from entrypoint.plan.saves import COST, Saves
 from schemas.plan import Decision
 from schemas.spec import Spec
 
@@ -56,18 +56,20 @@ def batch_rows(spec: Spec, rows: Rows, ranks: int, decisions: list[Decision]) ->
     return count
 
 
-def checkpoint_every(spec: Spec, rows: Rows, step_rows: int, trained: int, decisions: list[Decision]) -> int:
-    """Optimizer steps between two checkpoints; `trained` is the number of weights that move, 0 where it is not known."""
+def checkpoint_every(spec: Spec, rows: Rows, step_rows: int, saves: Saves, decisions: list[Decision]) -> int:
+    """Optimizer steps between two checkpoints."""
     if spec.train.checkpoint.every:
         return spec.train.checkpoint.every
     if rows.count is None:
         return 100
     # As the trainer counts: the last batch of an epoch may be short.
     steps = spec.train.max_steps or max(1, math.ceil(spec.train.epochs * math.ceil(rows.count / step_rows)))
-    # Weights and two moments in fp32: an adapter's are small, a whole model's take longer to write than many steps.
-    gib = 12 * trained / GIB
-    wanted = CHECKPOINTS_PER_RUN if gib < LARGE_CHECKPOINT_GIB else LARGE_CHECKPOINTS_PER_RUN
+    # An adapter's are small, a whole model's take longer to write than many steps.
+    wanted = CHECKPOINTS_PER_RUN if saves.gib < LARGE_CHECKPOINT_GIB else LARGE_CHECKPOINTS_PER_RUN
     every = max(1, -(-steps // wanted))
-    size = f" of {gib:.2f} GiB" if trained else ""
-    decisions.append(Decision(field="train.checkpoint.every", value=f"{every} steps", why=f"about {wanted}{size} in {steps} steps"))
+    value, why = f"{every} steps", f"about {wanted} in {steps} steps"
+    if saves.gib:
+        value += f", at least {saves.apart:.1f} s apart"
+        why += f"; {saves.words}, and saves are to cost less than {COST:.0%} of the time"
+    decisions.append(Decision(field="train.checkpoint.every", value=value, why=why))
     return every

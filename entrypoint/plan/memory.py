@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from entrypoint.plan.model_shape import ModelShape
 
 GIB = 1024**3
+
+SHARD_WEIGHTS = ("fsdp", "zero3")
+"""Strategies under which no process holds all weights."""
+
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 
 NF4_BYTES = 0.516
@@ -12,6 +16,9 @@ NF4_BYTES = 0.516
 
 LOGITS_CHUNK = 1024
 """Tokens whose logits exist at once: TRL computes the loss over the output head in chunks and never holds all of them."""
+
+BUCKET = 200_000_000
+"""Elements of one communication bucket: large enough to fill NVLink, 0.4 GiB in bf16."""
 
 CONTEXT_GIB = 1.4
 """CUDA context, cuBLAS workspace and what the allocator cannot use."""
@@ -30,13 +37,19 @@ class Load:
     length: int
     gradient_checkpointing: bool
     on_gpu: bool
+    offload: str = "none"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.adapter} with {self.strategy}" + (f" and offload: {self.offload}" if self.offload != "none" else "")
 
 
 def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
-    """Bytes by term for one rank."""
-    trained = shape.parameters if load.adapter == "full" else shape.lora(load.rank)
-    shard_weights = load.ranks if load.strategy in ("fsdp", "zero3") else 1
-    shard_gradients = load.ranks if load.strategy in ("fsdp", "zero2", "zero3") else 1
+    """Bytes by term for one rank, where it computes."""
+    trained = trained_weights(shape, load)
+    shard_weights = load.ranks if load.strategy in SHARD_WEIGHTS else 1
+    shard_gradients = load.ranks if load.strategy in ("zero2", *SHARD_WEIGHTS) else 1
     shard_optimizer = load.ranks if load.strategy == "fsdp" or load.strategy.startswith("zero") else 1
     terms = {
         "weights": _base_bytes(shape, load) / shard_weights,
@@ -50,14 +63,55 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         terms["adapter"] = 4.0 * trained
     if load.adapter == "qlora":
         terms["dequantised layer"] = 2.0 * max(shape.hidden * shape.intermediate, 1) * 2
-    if load.strategy in ("fsdp", "zero3"):
-        terms["gathered layer"] = 2.0 * shape.linear_per_layer * BYTES["bf16"]
-    if not load.on_gpu:
-        # Weights and moments of a checkpoint, copied while the training goes on; each rank writes its share. On a GPU machine this is RAM.
-        terms["checkpoint copy"] = 12.0 * trained / load.ranks
+    if load.strategy in SHARD_WEIGHTS:
+        terms["gathered layers"] = float(live_weights(shape) * BYTES[load.precision])
+    if load.offload != "none":
+        _move_to_host(terms, shape, load)
     if load.on_gpu:
         terms["context"] = CONTEXT_GIB * GIB
+    else:  # one memory for both
+        for name, size in host_bytes(shape, load).items():
+            terms[name] = terms.get(name, 0.0) + size / load.ranks
     return terms
+
+
+def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
+    """Bytes by term in the host's memory, over all ranks, beside what lies where a rank computes."""
+    trained, width = trained_weights(shape, load), BYTES[load.precision]
+    # Weights and moments of a checkpoint, copied while the training goes on; each rank writes its share.
+    terms = {"checkpoint copy": 12.0 * trained}
+    if load.offload == "none":
+        return terms
+    # DeepSpeed's optimizer: fp32 weights and two moments, the gradient of a step in fp32 and the sum over micro-batches before it.
+    terms |= {"fp32 weights": 4.0 * trained, "optimizer": 8.0 * trained, "gradients": (4.0 + width) * trained}
+    if load.strategy == "zero3":
+        terms["weights"] = float(width * shape.parameters)
+    return terms
+
+
+def trained_weights(shape: ModelShape, load: Load) -> int:
+    """Weights that move."""
+    return shape.parameters if load.adapter == "full" else shape.lora(load.rank)
+
+
+def live_weights(shape: ModelShape) -> int:
+    """Weights that ZeRO-3 may hold whole on a rank: a layer that computes, the next one, and the input table or the head, which lie in none."""
+    return 2 * shape.linear_per_layer + shape.vocabulary * shape.hidden
+
+
+def _move_to_host(terms: dict[str, float], shape: ModelShape, load: Load) -> None:
+    """What offload leaves: weights in the precision that computes, and gradients only while they are reduced."""
+    trained, width = trained_weights(shape, load), BYTES[load.precision]
+    del terms["optimizer"]
+    if load.adapter == "full":
+        terms["weights"] = float(width * shape.parameters)
+    else:
+        terms["adapter"] = float(width * trained)
+    if load.strategy == "zero3":
+        del terms["weights"]
+        terms.pop("adapter", None)
+    if load.strategy != "zero1":  # zero1 keeps them whole until the step
+        terms["gradients"] = float(2 * width * min(trained, BUCKET))  # one bucket fills while the other is sent
 
 
 def _base_bytes(shape: ModelShape, load: Load) -> float:

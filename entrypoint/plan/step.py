@@ -32,6 +32,7 @@ def make_step(
     extra: Mapping[str, Any] | None = None,
     disk_bytes: int = 0,
     work: str = "",
+    stop_seconds: int = 0,
 ) -> Step:
     """A step whose identity is empty while one of its inputs is not sealed yet."""
     folders, contents = inputs.of(*roles)
@@ -50,5 +51,6 @@ def make_step(
         request=request_of(job.stage, wanted, contents) if complete else "",
         work=work,
         disk_bytes=disk_bytes,
+        stop_seconds=stop_seconds,
         image_lock=lock,
     )

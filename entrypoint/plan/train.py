@@ -1,28 +1,29 @@
 """Plan of the stage train: adapter, strategy, precision and batch, each with its reason."""
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 from entrypoint.plan import engine
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
+from entrypoint.plan.deepspeed import deepspeed, nested
 from entrypoint.plan.device import check_device, decide_precision
+from entrypoint.plan.fit import Fit, fit_of, refuse_all, show_memory
+from entrypoint.plan.fully_shard import fully_shard
 from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
-from entrypoint.plan.memory import GIB, Load, training_bytes
+from entrypoint.plan.memory import SHARD_WEIGHTS, Load, live_weights, trained_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
+from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
+from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
 from entrypoint.plan.tables import DEFAULTS
 from entrypoint.plan.track import plan_track
-from schemas.errors import MachineError, UsageError
+from schemas.errors import UsageError
 from schemas.facts import Facts
 from schemas.job import AdapterJob, TrainJob
 from schemas.method import Full, Lora, Qlora
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
-
-MARGIN = 0.90
-"""Share of the memory that a plan may fill; the rest is for what the estimate leaves out."""
 
 MAX_MICRO_BATCH = 64
 """Rows a rank computes at once; beyond this a step gets no faster on any card that was measured."""
@@ -30,33 +31,14 @@ MAX_MICRO_BATCH = 64
 CPU_RANKS = 2
 """Processes of a multi-process strategy on a CPU: enough to exercise it; a CPU gains nothing from more."""
 
-SHARD_WEIGHTS = ("fsdp", "zero3")
-"""Strategies under which no process holds all weights."""
-
 ROLES = ("model", "prepared")
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A load, its bytes by term, and the memory it has to fit in, GiB."""
-
-    load: Load
-    terms: dict[str, float]
-    room_gib: float
-
-    @property
-    def gib(self) -> float:
-        return sum(self.terms.values()) / GIB
-
-    @property
-    def fits(self) -> bool:
-        return self.gib <= MARGIN * self.room_gib
 
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the fetched model and the prepared shards."""
     decisions: list[Decision] = []
     check_device(facts)
+    check_offload(spec)
     rows = _rows(spec, facts, inputs)
     precision = decide_precision(spec, facts, decisions)
     known = facts.models.get(spec.model.source)
@@ -65,15 +47,17 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     step_rows = batch_rows(spec, rows, fit.load.ranks, decisions)
     micro, accumulation = _micro_batch(fit, shape, step_rows, decisions)
     adapter = _adapter_job(spec, fit.load, decisions)
+    settings = fully_shard(fit.load) or deepspeed(
+        fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
+    )
+    saves = saves_of(trained_weights(shape, fit.load) if shape else 0, fit.load, facts)
     job = TrainJob(
         method=spec.method.kind,
         adapter=adapter,
         device=facts.device,
         strategy=fit.load.strategy,
         ranks=fit.load.ranks,
-        engine=engine.fully_shard(precision)
-        if fit.load.strategy == "fsdp"
-        else engine.deepspeed(fit.load.strategy, precision, micro, accumulation, spec.train.max_grad_norm),
+        engine=nested(settings),
         precision=precision,
         epochs=spec.train.epochs,
         max_steps=spec.train.max_steps,
@@ -85,8 +69,9 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         micro_batch=micro,
         accumulation=accumulation,
         gradient_checkpointing=fit.load.gradient_checkpointing,
-        checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, _trained(shape, fit.load), decisions),
+        checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, saves, decisions),
         checkpoint_seconds=60 * spec.train.checkpoint.every_minutes if spec.train.checkpoint.every_minutes else None,
+        checkpoint_apart=None if spec.train.checkpoint.every else saves.apart,
         deterministic=_deterministic(spec, facts, decisions),
         max_bad_steps=spec.train.max_bad_steps,
         watchdog_times=spec.train.watchdog.times,
@@ -95,13 +80,15 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         seed=spec.train.seed,
         track=plan_track(spec, facts, decisions),
     )
+    decisions += show_stop(saves)
+    stop = max(COMPOSE_GRACE, saves.stop_seconds)
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
-        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic),
-        work=_work(spec, job, inputs),
+        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic, stop),
+        stop_seconds=stop, work=_work(spec, job, inputs),
     )  # fmt: skip
-    return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
+    return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions), engine=settings)
 
 
 def trained_elsewhere(spec: Spec, inputs: Inputs) -> tuple[str, str]:
@@ -133,25 +120,17 @@ def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
 
 def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precision: str, decisions: list[Decision]) -> Fit:
     """The first of the candidates, in order of preference, that fits."""
-    room = facts.accelerators[0].memory_gib if facts.accelerators else facts.ram_gib
     candidates = _candidates(spec, facts, rows, precision)
     if shape is None:
         decisions.append(
             Decision(field="memory", value="not estimated", why="the model's config is not at hand before fetch, or does not describe a dense decoder")
         )
-        return Fit(candidates[0], {}, room)
-    tried = [Fit(load, training_bytes(shape, load), room) for load in candidates]
-    per_device = [replace(f, room_gib=room / (1 if load.on_gpu else load.ranks)) for f, load in zip(tried, candidates, strict=True)]
-    chosen = next((f for f in per_device if f.fits), None)
+        return fit_of(None, candidates[0], facts)
+    tried = [fit_of(shape, load, facts) for load in candidates]
+    chosen = next((f for f in tried if f.fits), None)
     if chosen is None:
-        smallest = min(per_device, key=lambda f: f.gib)
-        where = "each GPU" if facts.device == "cuda" else ("this machine" if smallest.load.ranks == 1 else f"each of {smallest.load.ranks} processes")
-        raise MachineError(
-            f"{spec.model.source} does not fit: {smallest.load.adapter} with {smallest.load.strategy} at {rows.longest} tokens needs "
-            f"{smallest.gib / MARGIN:.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
-            _what_would_fit(smallest.load),
-        )
-    first = per_device[0]
+        refuse_all(spec.model.source, tried, shape, facts)
+    first = tried[0]
     load = chosen.load
     lost = "" if chosen is first else f"; {first.load.adapter} {first.load.strategy} would need {first.gib:.1f} GiB"
     decisions.append(
@@ -171,14 +150,10 @@ def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precisi
     return chosen
 
 
-def _what_would_fit(load: Load) -> str:
-    """Neighbours that need less, the nearest first."""
-    neighbours = {"full": ["adapter.kind: lora"], "lora": [] if load.strategy in SHARD_WEIGHTS else ["adapter.kind: qlora"], "qlora": []}[load.adapter]
-    return "; or ".join(["shorten data.max_length", *(f"use {n}" for n in neighbours), "plan for a larger machine with `caisson plan --facts`"])
-
-
 def _why_strategy(load: Load, facts: Facts) -> str:
     """Of an automatic choice."""
+    if load.offload != "none":
+        return why_strategy(load)
     gpus = f"{len(facts.accelerators)} GPUs"
     return {
         "single": "one device",
@@ -194,7 +169,8 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     kinds = ["lora", "qlora"] if adapter.kind == "auto" else [adapter.kind]
     rank = (adapter.rank if isinstance(adapter, Lora) else None) or DEFAULTS["rank"]["value"]
     gpus = len(facts.accelerators)
-    automatic = ["single"] if gpus < 2 else ["ddp", "zero2", "zero3"]
+    offload = spec.hardware.offload
+    automatic = AUTOMATIC if offload != "none" else ["single"] if gpus < 2 else ["ddp", "zero2", "zero3"]
     strategies = [spec.hardware.strategy] if spec.hardware.strategy else automatic
     wanted = spec.hardware.strategy
     if isinstance(adapter, Qlora) and wanted in SHARD_WEIGHTS:
@@ -211,7 +187,7 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
             if kind == "qlora" and strategy in SHARD_WEIGHTS:
                 continue
             ranks = 1 if strategy == "single" else (gpus or CPU_RANKS)
-            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus)) for again in recompute]
+            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), offload) for again in recompute]
     return found
 
 
@@ -219,10 +195,7 @@ def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, decisions: 
     """The largest power of two that fits and divides the work of a rank without waste."""
     share = max(1, step_rows // fit.load.ranks)
     micro = 1
-    while shape and micro * 2 <= min(share, MAX_MICRO_BATCH):
-        larger = Fit(replace(fit.load, micro_batch=micro * 2), training_bytes(shape, replace(fit.load, micro_batch=micro * 2)), fit.room_gib)
-        if not larger.fits:
-            break
+    while shape and micro * 2 <= min(share, MAX_MICRO_BATCH) and fit.with_rows(shape, micro * 2).fits:
         micro *= 2
     accumulation = max(1, round(share / micro))
     decisions.append(
@@ -233,9 +206,7 @@ def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, decisions: 
         )
     )
     if shape:
-        final = Fit(replace(fit.load, micro_batch=micro), training_bytes(shape, replace(fit.load, micro_batch=micro)), fit.room_gib)
-        terms = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sorted(final.terms.items(), key=lambda t: -t[1]) if size / GIB >= 0.005)
-        decisions.append(Decision(field="memory", value=f"{final.gib:.1f} of {final.room_gib:.1f} GiB", why=terms, source="formulas in docs/plan.md"))
+        decisions += show_memory(fit.with_rows(shape, micro))
     return micro, accumulation
 
 
@@ -275,10 +246,3 @@ def _deterministic(spec: Spec, facts: Facts, decisions: list[Decision]) -> bool:
         why = "some fast GPU kernels add in no fixed order: a resumed run loses no row, but its last bits differ"
     decisions.append(Decision(field="train.deterministic", value=str(value).lower(), why=why))
     return value
-
-
-def _trained(shape: ModelShape | None, load: Load) -> int:
-    """Weights that move; 0 where the model's shape is not known."""
-    if shape is None:
-        return 0
-    return shape.parameters if load.adapter == "full" else shape.lora(load.rank)

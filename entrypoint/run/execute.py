@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from entrypoint.run.disk_speed import know_disk
 from entrypoint.run.events import Events, say
 from entrypoint.run.seal import seal, write_durably
 from entrypoint.run.store import Store, set_aside
@@ -29,6 +30,10 @@ TOLD = {2: UsageError, 3: MachineError, 4: GateRefused, 75: Interrupted}
 REFUSED = (UsageError.exit_code, GateRefused.exit_code)
 STARTS_ANEW = ("fetch", "prepare")
 """Stages of which a refused attempt is of no more use; what an export was refused for is there to be looked at."""
+
+
+MEASURES = ("fetch", "prepare", "train")
+"""Stages after which the disk is measured where it is not known: the next plan of train counts with it."""
 
 
 class Told(Exception):
@@ -94,6 +99,8 @@ def _run(step: Step, name: str, store: Store, launch: Launch) -> None:
         Path(task.summary).unlink()
         path.unlink()
         seconds = time.monotonic() - start
+        if step.stage in MEASURES:
+            know_disk(store.root)
         events.write("sealed", stage=step.stage, identity=step.identity, seconds=round(seconds, 3))
         say(f"{step.stage}: {step.title}: sealed {step.folder}/{step.id} in {seconds:.0f} s")
 

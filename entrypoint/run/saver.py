@@ -47,6 +47,11 @@ class Saver:
         self.held: dict[str, torch.Tensor] = {}
         """Host copies, kept from save to save: pinned memory is slow to get."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a save is under way."""
+        return self.thread is not None and self.thread.is_alive()
+
     def check(self) -> None:
         """Raise what stopped the last save; called at each step, so that a run does not go on without checkpoints."""
         if self.failure is not None:

@@ -41,6 +41,9 @@ class SealedTrainer(SFTTrainer):
     checkpoint_seconds: float | None = None
     """Save when this much time has passed since the last; None: by steps alone."""
 
+    checkpoint_apart: float | None = None
+    """Seconds between two saves at least; one that is due by steps is put off until then, and until the one before has ended. None: it is not."""
+
     resumed: Resume | None = None
 
     def __init__(self, *args: Any, fsdp: dict[str, Any] | None = None, **kwargs: Any):
@@ -193,6 +196,7 @@ class Pace(TrainerCallback):
         self.trainer = trainer
         self.saved_at = time.monotonic()
         self.save_later = False
+        self.put_off = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saved_at = time.monotonic()
@@ -205,11 +209,15 @@ class Pace(TrainerCallback):
         ended = trainer.order.advance() or state.global_step >= state.max_steps
         state.epoch = trainer.order.epoch + trainer.order.start / trainer.order.rows
         due = trainer.checkpoint_seconds is not None and time.monotonic() - self.saved_at >= trainer.checkpoint_seconds
-        stop, due = self._agree(trainer.stop_asked, due)
+        apart = trainer.checkpoint_apart
+        early = apart is not None and (time.monotonic() - self.saved_at < apart or trainer.saver.busy)
+        stop, due, early = self._agree(trainer.stop_asked, due, early)
         trainer.stop_asked = stop
+        wanted = control.should_save or self.put_off
+        self.put_off = wanted and early
+        control.should_save = (wanted and not early) or due
         if stop and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
-        control.should_save = control.should_save or due
         if control.should_save:
             self.saved_at = time.monotonic()
             # An epoch, and the run, ends with a validation; a checkpoint from before it would lose its result.

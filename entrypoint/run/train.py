@@ -98,7 +98,7 @@ def build_trainer(task: Task, events: Events) -> Any:
     trainer.saver = Saver(Path(task.output) / CHECKPOINTS, job.keep, rank(), ranks(), trainer.progress.sealed)
     trainer.watchdog = Watchdog(job.watchdog_times, job.watchdog_seconds)
     trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events))
-    trainer.checkpoint_seconds = job.checkpoint_seconds
+    trainer.checkpoint_seconds, trainer.checkpoint_apart = job.checkpoint_seconds, job.checkpoint_apart
     trainer.checkpoint_manifest = Manifest(
         stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"),
         image_lock=task.image_lock, program=__version__, versions=versions(), files=(),

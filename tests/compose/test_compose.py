@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from entrypoint.chain import STAGES
 from entrypoint.cli import cli
+from entrypoint.plan.saves import COMPOSE_GRACE
 from entrypoint.run.door import OPEN
 from schemas.job import ServeJob
 from schemas.track import Mlflow, Swanlab, Wandb
@@ -127,7 +128,7 @@ def test_stages_with_work_to_keep_get_time_to_stop() -> None:
     drain = int(re.search(r"DRAIN_SECONDS = (\d+)", (ROOT / "entrypoint" / "plan" / "serve.py").read_text())[1])  # type: ignore[index]
     grace = int(SERVICES["serve"]["stop_grace_period"].removesuffix("s"))
     assert grace > drain
-    assert SERVICES["train"]["stop_grace_period"] == "5m"
+    assert SERVICES["train"]["stop_grace_period"] == f"${{TRAIN_GRACE:-{COMPOSE_GRACE // 60}m}}"
 
 
 def test_healthcheck() -> None:
@@ -240,6 +241,8 @@ def test_config_takes_what_the_user_sets(tmp_path: Path) -> None:
     assert train["image"] == "r.example/c/train:v1-cpu"
     assert [m["source"] for m in train["volumes"]] == [str(spec), "/m", "/d", "store"]
     assert int(train["shm_size"]) == 8 * 2**30
+    assert config("cpu")["services"]["train"]["stop_grace_period"] == "5m0s"
+    assert config("cpu", TRAIN_GRACE="930s")["services"]["train"]["stop_grace_period"] == "15m30s"
     assert found["services"]["serve"]["ports"][0]["published"] == "9000"
 
 

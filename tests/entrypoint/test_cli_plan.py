@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from schemas.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU2 = ROOT / "tests" / "facts" / "cpu2.json"
+H100 = ROOT / "tests" / "facts" / "h100x1.json"
 T4 = ROOT / "tests" / "facts" / "t4.json"
 
 
@@ -87,6 +89,53 @@ def test_unreadable_facts(caisson: Caisson, run: SmallRun, tmp_path: Path) -> No
     path.symlink_to(path)
     code, _, err = caisson("plan", run.spec_file, "--facts", path)
     assert (code, err) == (2, f"caisson: {path} is a link that leads back to itself\n    name the facts file\n")
+
+
+OFFLOAD = "adapter: {kind: lora}\nhardware: {strategy: zero3, offload: cpu}\n"
+
+
+def test_engine_with_a_reason_above_each_value(caisson: Caisson, run: SmallRun) -> None:
+    run.write(OFFLOAD)
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    told = json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))
+    assert told["zero_optimization"]["offload_param"] == {"device": "cpu", "pin_memory": False}
+    for above, line in pairwise(lines):
+        if '"' in line and not line.lstrip().startswith("//") and not line.endswith("{"):
+            assert above.lstrip().startswith("// "), line
+
+
+def test_engine_as_json(caisson: Caisson, run: SmallRun) -> None:
+    run.write(OFFLOAD)
+    shown = json.loads(caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine", "--json")[1])
+    whole = Plan.model_validate_json(caisson("plan", run.spec_file, "--store", run.store.root, "--json")[1])
+    (train,) = [step.job for step in whole.steps if step.job.stage == "train"]
+    assert shown["settings"] == train.engine
+    assert shown["why"] == {setting.path: setting.why for setting in whole.engine}
+    assert shown["why"]["zero_optimization.stage"] == "each process keeps only its share of weights, gradients and optimizer"
+
+
+def test_engine_of_plain_torch(caisson: Caisson, run: SmallRun) -> None:
+    assert caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine")[1] == "{}  // no engine: plain torch, in one process or in DDP\n"
+    assert json.loads(caisson("plan", run.spec_file, "--store", run.store.root, "--show", "engine", "--json")[1]) == {"settings": {}, "why": {}}
+
+
+def test_env_for_compose(caisson: Caisson, run: SmallRun) -> None:
+    code, out, err = caisson("plan", ROOT / "specs" / "full-1.7b.yaml", "--facts", H100, "--store", run.store.root, "--show", "env")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    lines = [line for line in out.splitlines() if not line.startswith("# ")]
+    assert lines == ["ACCELERATOR=cuda", "TRAIN_GRACE=420s"]
+    assert "put TRAIN_GRACE=420s into .env" in out.replace("\n# ", " ")
+    shown = caisson("plan", run.spec_file, "--store", run.store.root, "--show", "env", "--json")[1]
+    assert json.loads(shown) == {"ACCELERATOR": "cpu", "TRAIN_GRACE": "300s"}
+
+
+def test_env_of_what_cannot_be_trained(caisson: Caisson, run: SmallRun) -> None:
+    code, out, _ = caisson("plan", ROOT / "specs" / "full-1.7b.yaml", "--facts", T4, "--store", run.store.root, "--show", "env")
+    assert (code, out) == (3, "ACCELERATOR=cuda\n")
 
 
 REFUSED = {

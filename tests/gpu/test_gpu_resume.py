@@ -32,6 +32,9 @@ KINDS = {
     "zero2-full-bf16": (FULL, "zero2", "bf16"),
     "zero2-full-fp16": (FULL, "zero2", "fp16"),
     "zero3-full-bf16": (FULL, "zero3", "bf16"),
+    "zero2-offload-full-bf16": (FULL, "zero2, offload: cpu", "bf16"),
+    "zero3-offload-full-bf16": (FULL, "zero3, offload: cpu", "bf16"),
+    "zero3-offload-lora-bf16": (LORA, "zero3, offload: cpu", "bf16"),
 }
 
 

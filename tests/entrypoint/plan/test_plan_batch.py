@@ -1,9 +1,11 @@
 """Rows of a step and steps between checkpoints."""
 
 import pytest
-from known import spec
+from known import H100, facts, spec
 
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
+from entrypoint.plan.memory import Load
+from entrypoint.plan.saves import Saves, saves_of
 from schemas.plan import Decision
 
 COUNTED = Rows(count=300, mean=60.0, longest=110, assumed=False)
@@ -42,4 +44,19 @@ def test_the_automatic_batch_has_a_least_and_a_most() -> None:
     ],
 )
 def test_steps_between_checkpoints(train: str, trained: int, every: int) -> None:
-    assert checkpoint_every(spec(train), COUNTED, 4, trained, []) == every
+    assert checkpoint_every(spec(train), COUNTED, 4, saves(trained), []) == every
+
+
+def saves(trained: int) -> Saves:
+    load = Load("full", 16, "bf16", "single", ranks=1, micro_batch=1, length=64, gradient_checkpointing=False, on_gpu=True)
+    return saves_of(trained, load, facts(H100, disk_write_gib=0.5))
+
+
+def test_the_interval_says_what_a_checkpoint_costs() -> None:
+    decisions: list[Decision] = []
+    checkpoint_every(spec("train: {epochs: 2}"), COUNTED, 4, saves(1_000_000_000), decisions)
+    (said,) = decisions
+    assert said.value == "38 steps, at least 111.8 s apart"
+    assert said.why.startswith("about 4 in 150 steps; one of 11.18 GiB takes 22.4 s at 0.50 GiB/s, measured, and saves are to cost less than 1%")
+    checkpoint_every(spec("train: {epochs: 2}"), COUNTED, 4, saves(0), decisions)
+    assert (decisions[-1].value, decisions[-1].why) == ("8 steps", "about 20 in 150 steps")

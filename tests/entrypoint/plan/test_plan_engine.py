@@ -1,12 +1,11 @@
-"""How ranks start and what DeepSpeed is told."""
+"""How ranks start."""
 
-import json
 from dataclasses import replace
 
 import pytest
 from known import H100, facts
 
-from entrypoint.plan.engine import deepspeed, environment, launcher
+from entrypoint.plan.engine import environment, launcher
 from entrypoint.plan.memory import Load
 
 LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=128, gradient_checkpointing=False, on_gpu=True)
@@ -30,6 +29,11 @@ def test_ranks_speak_over_loopback(strategy: str, told: bool) -> None:
     assert {k: v for k, v in found.items() if k.endswith("_IFNAME")} == ({"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"} if told else {})
 
 
+@pytest.mark.parametrize(("strategy", "told"), [("single", None), ("ddp", "930"), ("zero3", "930")])
+def test_torchrun_waits_as_long_as_compose(strategy: str, told: str | None) -> None:
+    assert environment(facts(), replace(LOAD, strategy=strategy), stop_seconds=930).get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT") == told
+
+
 @pytest.mark.parametrize(("gpus", "strategy", "told"), [(8, "single", True), (1, "single", False), (8, "ddp", False)])
 def test_a_single_process_sees_one_gpu(gpus: int, strategy: str, told: bool) -> None:
     found = environment(facts(*(H100,) * gpus), replace(LOAD, strategy=strategy))
@@ -49,23 +53,3 @@ def test_deepspeed_is_told_of_a_cpu(strategy: str, on_gpu: bool, told: bool) -> 
 def test_allocator_is_told_of_a_gpu() -> None:
     assert environment(facts(H100), LOAD)["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
     assert "PYTORCH_CUDA_ALLOC_CONF" not in environment(facts(), replace(LOAD, on_gpu=False))
-
-
-@pytest.mark.parametrize("strategy", ["single", "ddp"])
-def test_no_deepspeed(strategy: str) -> None:
-    assert deepspeed(strategy, "bf16", 1, 1, 1.0) == {}
-
-
-@pytest.mark.parametrize(("strategy", "stage"), [("zero1", 1), ("zero2", 2), ("zero3", 3)])
-def test_deepspeed(strategy: str, stage: int) -> None:
-    found = deepspeed(strategy, "bf16", 4, 3, 0.5)
-    assert found["zero_optimization"]["stage"] == stage
-    assert ("stage3_gather_16bit_weights_on_model_save" in found["zero_optimization"]) is (stage == 3)
-    assert (found["train_micro_batch_size_per_gpu"], found["gradient_accumulation_steps"], found["gradient_clipping"]) == (4, 3, 0.5)
-    assert json.loads(json.dumps(found)) == found
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
-def test_one_precision(precision: str) -> None:
-    found = deepspeed("zero2", precision, 1, 1, 1.0)
-    assert [name for name in ("bf16", "fp16") if found[name]["enabled"]] == ([precision] if precision != "fp32" else [])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from known import LLAMA_8B
 
-from entrypoint.plan.memory import GIB, Load, serving_bytes_per_token, training_bytes
+from entrypoint.plan.memory import BUCKET, GIB, Load, host_bytes, live_weights, serving_bytes_per_token, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
 
 PLAIN = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=4096, gradient_checkpointing=False, on_gpu=True)
@@ -101,7 +101,41 @@ def test_what_is_sharded(strategy: str) -> None:
     shares = {name: one[name] / eight[name] for name in ("weights", "gradients", "optimizer", "activations")}
     stage = int(strategy[-1]) if strategy != "ddp" else 0
     assert shares == {"weights": 8 if stage == 3 else 1, "gradients": 8 if stage >= 2 else 1, "optimizer": 8 if stage >= 1 else 1, "activations": 1}
-    assert ("gathered layer" in eight) is (stage == 3)
+    assert ("gathered layers" in eight) is (stage == 3)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "weights", "gradients"),
+    [("zero1", 2 * 8_030_261_248, 4 * 8_030_261_248), ("zero2", 2 * 8_030_261_248, 2 * 2 * BUCKET), ("zero3", None, 2 * 2 * BUCKET)],
+)
+def test_what_offload_leaves_on_a_gpu(strategy: str, weights: int | None, gradients: int) -> None:
+    terms = training_bytes(shape(), replace(PLAIN, adapter="full", strategy=strategy, offload="cpu"))
+    assert "optimizer" not in terms
+    assert (terms.get("weights"), terms["gradients"]) == (weights, gradients)
+
+
+def test_offload_moves_the_optimizer_to_the_byte() -> None:
+    load = replace(PLAIN, adapter="full", strategy="zero3", ranks=8, offload="cpu")
+    count = shape().parameters
+    # Two moments, the fp32 weights, the gradient in fp32 and its sum in bf16, the bf16 weights, and the copy of a checkpoint.
+    assert host_bytes(shape(), load) == {
+        "checkpoint copy": 12 * count, "optimizer": 8 * count, "fp32 weights": 4 * count, "gradients": 6 * count, "weights": 2 * count,
+    }  # fmt: skip
+    assert set(host_bytes(shape(), replace(load, strategy="zero2"))) == {"checkpoint copy", "optimizer", "fp32 weights", "gradients"}
+    assert host_bytes(shape(), replace(load, offload="none")) == {"checkpoint copy": 12 * count}
+
+
+def test_lora_under_zero3_offload_keeps_its_base_in_the_host() -> None:
+    load = replace(PLAIN, strategy="zero3", offload="cpu")
+    assert host_bytes(shape(), load)["weights"] == 2 * shape().parameters
+    assert {"weights", "adapter"} & set(training_bytes(shape(), load)) == set()
+    assert training_bytes(shape(), load)["gathered layers"] == 2 * live_weights(shape())
+
+
+def test_a_cpu_holds_both_parts() -> None:
+    gpu, cpu = (replace(PLAIN, adapter="full", strategy="zero2", ranks=2, offload="cpu", on_gpu=on_gpu) for on_gpu in (True, False))
+    both = sum(training_bytes(shape(), gpu).values()) - training_bytes(shape(), gpu)["context"] + sum(host_bytes(shape(), gpu).values()) / 2
+    assert sum(training_bytes(shape(), cpu).values()) == pytest.approx(both)
 
 
 def test_context_is_of_gpus() -> None:

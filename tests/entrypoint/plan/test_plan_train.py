@@ -128,7 +128,7 @@ def test_memory_line_adds_up() -> None:
     ],
 )
 def test_strategy(cards: tuple[float, ...], text: str, strategy: str, ranks: int) -> None:
-    machine = big(*cards) if cards else facts()
+    machine = big(*cards).model_copy(update={"ram_gib": 500.0}) if cards else facts()
     plan = plan_of(machine, text, LONG)
     job = plan.steps[0].job
     assert isinstance(job, TrainJob)

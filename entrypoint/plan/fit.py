@@ -1,0 +1,111 @@
+"""Whether a load fits where it computes and in the host's memory, and what would fit where nothing does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+from entrypoint.plan.memory import GIB, SHARD_WEIGHTS, Load, host_bytes, training_bytes
+from entrypoint.plan.model_shape import ModelShape
+from entrypoint.plan.offload import AUTOMATIC
+from schemas.errors import MachineError
+from schemas.facts import Facts
+from schemas.plan import Decision
+
+MARGIN = 0.90
+"""Share of the memory that a plan may fill; the rest is for what the estimate leaves out."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A load, its bytes by term, and the memories that it has to fit in, GiB."""
+
+    load: Load
+    terms: Mapping[str, float]
+    room_gib: float
+    """Of a GPU; on a CPU a process's share of the memory."""
+
+    host_terms: Mapping[str, float] = field(default_factory=dict)
+    """In the host's memory beside GPUs; empty on a CPU, where it is the same."""
+
+    ram_gib: float = 0.0
+
+    @property
+    def gib(self) -> float:
+        return sum(self.terms.values()) / GIB
+
+    @property
+    def host_gib(self) -> float:
+        return sum(self.host_terms.values()) / GIB
+
+    @property
+    def fits(self) -> bool:
+        return self.gib <= MARGIN * self.room_gib and self.host_fits
+
+    @property
+    def host_fits(self) -> bool:
+        return self.host_gib <= MARGIN * self.ram_gib
+
+    @property
+    def may_pin(self) -> bool:
+        """Whether the host's share fits even where page-locked memory is rounded up to powers of two, as torch's allocator does."""
+        return bool(self.host_terms) and 2 * self.host_gib <= MARGIN * self.ram_gib
+
+    def with_rows(self, shape: ModelShape, micro_batch: int) -> "Fit":
+        """The same with so many rows at once."""
+        load = replace(self.load, micro_batch=micro_batch)
+        return replace(self, load=load, terms=training_bytes(shape, load))
+
+
+def fit_of(shape: ModelShape | None, load: Load, facts: Facts) -> Fit:
+    """A load on this machine; without a shape nothing is counted."""
+    room = facts.accelerators[0].memory_gib if load.on_gpu else facts.ram_gib / load.ranks
+    if shape is None:
+        return Fit(load, {}, room, {}, facts.ram_gib)
+    return Fit(load, training_bytes(shape, load), room, host_bytes(shape, load) if load.on_gpu else {}, facts.ram_gib)
+
+
+def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts) -> NoReturn:
+    """Raises MachineError: how much is needed at least, how much there is, and what would fit."""
+    if on_device := [fit for fit in tried if replace(fit, host_terms={}).fits]:
+        smallest = min(on_device, key=lambda fit: fit.host_gib)
+        terms = _terms(smallest.host_terms)
+        raise MachineError(
+            f"{model} does not fit: {smallest.load.words} keeps {smallest.host_gib / MARGIN:.1f} GiB in the host's memory ({terms}), this machine has "
+            f"{facts.ram_gib:.1f} GiB",
+            _what_would_fit(smallest, shape, facts, shorter=False),
+        )
+    smallest = min(tried, key=lambda fit: fit.gib)
+    load = smallest.load
+    where = "each GPU" if facts.device == "cuda" else ("this machine" if load.ranks == 1 else f"each of {load.ranks} processes")
+    raise MachineError(
+        f"{model} does not fit: {load.words} at {load.length} tokens needs {smallest.gib / MARGIN:.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
+        _what_would_fit(smallest, shape, facts, shorter=True),
+    )
+
+
+def show_memory(fit: Fit) -> list[Decision]:
+    """Sums with their terms, of the host too where GPUs compute."""
+    source = "formulas in docs/plan.md"
+    found = [Decision(field="memory", value=f"{fit.gib:.1f} of {fit.room_gib:.1f} GiB", why=_terms(fit.terms), source=source)]
+    if fit.host_terms:
+        found.append(Decision(field="host memory", value=f"{fit.host_gib:.1f} of {fit.ram_gib:.1f} GiB", why=_terms(fit.host_terms), source=source))
+    return found
+
+
+def _terms(terms: Mapping[str, float]) -> str:
+    """Largest first, without what does not show."""
+    shown = [(name, size) for name, size in sorted(terms.items(), key=lambda term: -term[1]) if size / GIB >= 0.005]
+    return ", ".join(f"{name} {size / GIB:.2f}" for name, size in shown) or "less than 0.01"
+
+
+def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool) -> str:
+    """Neighbours that need less, the nearest first."""
+    load = fit.load
+    found = ["shorten data.max_length"] if shorter else []
+    sharded = load.strategy in SHARD_WEIGHTS or load.offload != "none"
+    found += {"full": ["use adapter.kind: lora"], "lora": [] if sharded else ["use adapter.kind: qlora"], "qlora": []}[load.adapter]
+    if load.on_gpu and load.offload == "none" and load.adapter != "qlora":
+        moved = replace(load, ranks=len(facts.accelerators), offload="cpu", gradient_checkpointing=True)
+        strategies = [name for name in AUTOMATIC if fit_of(shape, replace(moved, strategy=name), facts).fits]
+        found += [f"use hardware: {{strategy: {name}, offload: cpu}}, which is slower" for name in strategies[:1]]
+    return "; or ".join([*found, "plan for a larger machine with `caisson plan --facts`"])

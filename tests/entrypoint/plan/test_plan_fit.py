@@ -1,0 +1,55 @@
+"""Two memories, each with its own limit."""
+
+from dataclasses import replace
+
+import pytest
+from known import LLAMA_8B, card, facts
+
+from entrypoint.plan.fit import MARGIN, Fit, fit_of, show_memory
+from entrypoint.plan.memory import GIB, Load
+from entrypoint.plan.model_shape import ModelShape, read_shape
+
+LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=128, gradient_checkpointing=False, on_gpu=True)
+
+
+def shape() -> ModelShape:
+    found = read_shape(LLAMA_8B)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("device", "host", "fits"),
+    [(MARGIN * 10, MARGIN * 20, True), (MARGIN * 10 + 0.01, 0.0, False), (0.0, MARGIN * 20 + 0.01, False)],
+)
+def test_both_have_to_be_enough(device: float, host: float, fits: bool) -> None:
+    assert Fit(LOAD, {"a": device * GIB / 2, "b": device * GIB / 2}, 10.0, {"c": host * GIB}, 20.0).fits is fits
+
+
+@pytest.mark.parametrize(("host", "may"), [(MARGIN * 10, True), (MARGIN * 10 + 0.01, False)])
+def test_pages_are_locked_only_where_twice_as_many_fit(host: float, may: bool) -> None:
+    assert Fit(LOAD, {}, 10.0, {"c": host * GIB}, 20.0).may_pin is may
+
+
+def test_nothing_is_known_without_a_shape() -> None:
+    fit = fit_of(None, LOAD, facts(card(24.0)))
+    assert (fit.gib, fit.host_gib, fit.fits, fit.may_pin) == (0, 0, True, False)
+
+
+def test_processes_on_a_cpu_share_its_memory() -> None:
+    load = replace(LOAD, on_gpu=False, strategy="ddp", ranks=2)
+    assert fit_of(shape(), load, facts(ram_gib=64.0)).room_gib == 32.0
+    assert fit_of(shape(), load, facts(ram_gib=64.0)).host_terms == {}
+
+
+def test_more_rows_at_once_take_more() -> None:
+    fit = fit_of(shape(), LOAD, facts(card(24.0)))
+    assert fit.with_rows(shape(), 4).load.micro_batch == 4
+    assert fit.with_rows(shape(), 4).gib > fit.gib
+    assert fit.with_rows(shape(), 4).host_gib == fit.host_gib
+
+
+def test_a_line_for_each_memory() -> None:
+    (device, host) = show_memory(Fit(LOAD, {"a": GIB, "b": 2 * GIB, "c": 1.0}, 10.0, {"d": 1.0}, 20.0))
+    assert (device.field, device.value, device.why) == ("memory", "3.0 of 10.0 GiB", "b 2.00, a 1.00")
+    assert (host.field, host.value, host.why) == ("host memory", "0.0 of 20.0 GiB", "less than 0.01")

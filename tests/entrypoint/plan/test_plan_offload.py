@@ -1,0 +1,104 @@
+"""Offload to the host's memory: what it goes with, what it frees, and when the host has too little."""
+
+from typing import Any
+
+import pytest
+from known import LLAMA_8B, card, facts, inputs, spec, why
+
+from entrypoint.plan import plan_train
+from schemas.errors import MachineError, UsageError
+from schemas.facts import Facts
+from schemas.job import TrainJob
+from schemas.plan import Plan
+
+LONG = inputs(rows=10_000, tokens=10_000 * 1000, longest=4096)
+FULL = "adapter: {kind: full}\n"
+
+
+def machine(*gibs: float, ram: float) -> Facts:
+    return facts(*(card(gib) for gib in gibs), config=LLAMA_8B, ram_gib=ram)
+
+
+def plan_of(where: Facts, text: str) -> Plan:
+    return plan_train(spec(text), where, LONG)
+
+
+def job_of(plan: Plan) -> TrainJob:
+    job = plan.steps[0].job
+    assert isinstance(job, TrainJob)
+    return job
+
+
+def refusal(where: Facts, text: str, kind: type[Exception] = MachineError) -> str:
+    with pytest.raises(kind) as caught:
+        plan_of(where, text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("strategy", ["single", "ddp"])
+def test_it_goes_with_zero_only_and_the_neighbour_is_named(strategy: str) -> None:
+    said = refusal(machine(80.0, ram=500.0), f"hardware: {{strategy: {strategy}, offload: cpu}}", UsageError)
+    assert said.startswith(f"hardware.offload: cpu is DeepSpeed's, so {strategy} does not go with it")
+    assert "use strategy: zero2 with offload: cpu" in said
+    neighbour = plan_of(machine(80.0, ram=500.0), "hardware: {strategy: zero2, offload: cpu}")
+    assert "offload_optimizer" in job_of(neighbour).engine["zero_optimization"]
+
+
+@pytest.mark.parametrize("strategy", ["zero1", "zero2", "zero3"])
+def test_a_named_strategy_is_kept(strategy: str) -> None:
+    job = job_of(plan_of(machine(80.0, 80.0, ram=500.0), f"hardware: {{strategy: {strategy}, offload: cpu}}"))
+    assert (job.strategy, job.ranks) == (strategy, 2)
+    assert ("offload_param" in job.engine["zero_optimization"]) is (strategy == "zero3")
+
+
+def test_what_no_card_holds_trains_with_offload() -> None:
+    """16 bytes for each of 8 billion weights are 120 GiB."""
+    said = refusal(machine(48.0, ram=500.0), FULL)
+    assert "use hardware: {strategy: zero2, offload: cpu}, which is slower" in said
+    plan = plan_of(machine(48.0, ram=500.0), f"{FULL}hardware: {{strategy: zero2, offload: cpu}}")
+    assert job_of(plan).strategy == "zero2"
+    assert "use hardware" not in refusal(machine(48.0, ram=64.0), FULL), "this host could not hold it either"
+
+
+@pytest.mark.parametrize(("gib", "strategy", "reason"), [(48.0, "zero2", "the weights fit where they compute"), (20.0, "zero3", "layers come one by one")])
+def test_automatic_strategy_under_offload(gib: float, strategy: str, reason: str) -> None:
+    plan = plan_of(machine(gib, ram=500.0), f"{FULL}hardware: {{offload: cpu}}")
+    assert (job_of(plan).strategy, job_of(plan).ranks) == (strategy, 1)
+    assert reason in why(plan, "hardware.strategy")[1]
+    assert "torch.distributed.run" in plan.steps[0].argv
+
+
+def test_host_memory_that_is_too_little_is_refused_with_its_terms() -> None:
+    said = refusal(machine(48.0, ram=128.0), f"{FULL}hardware: {{offload: cpu}}")
+    assert said.startswith("/models/m does not fit: full with zero2 and offload: cpu keeps ")
+    assert "GiB in the host's memory (checkpoint copy 89.75, optimizer 59.83, gradients " in said
+    assert "this machine has 128.0 GiB" in said and "use adapter.kind: lora" in said and "data.max_length" not in said
+    need = float(said.split("keeps ")[1].split(" ")[0])
+    plan_of(machine(48.0, ram=need + 0.1), f"{FULL}hardware: {{offload: cpu}}")
+    refusal(machine(48.0, ram=need - 0.5), f"{FULL}hardware: {{offload: cpu}}")
+
+
+def test_the_copy_of_a_checkpoint_takes_host_memory_without_offload_too() -> None:
+    cards = (80.0,) * 8
+    value, terms = why(plan_of(machine(*cards, ram=500.0), FULL), "host memory")
+    assert (value, terms) == ("89.7 of 500.0 GiB", "checkpoint copy 89.75")
+    assert "keeps 99.7 GiB in the host's memory (checkpoint copy 89.75), this machine has 64.0 GiB" in refusal(machine(*cards, ram=64.0), FULL)
+
+
+@pytest.mark.parametrize(("ram", "pin"), [(300.0, False), (600.0, True)])
+def test_memory_is_page_locked_where_its_rounding_fits(ram: float, pin: bool) -> None:
+    zero: dict[str, Any] = job_of(plan_of(machine(48.0, ram=ram), f"{FULL}hardware: {{strategy: zero2, offload: cpu}}")).engine["zero_optimization"]
+    assert zero["offload_optimizer"]["pin_memory"] is pin
+
+
+def test_four_bits_and_offload() -> None:
+    assert job_of(plan_of(machine(24.0, ram=64.0), "adapter: {kind: qlora}\nhardware: {offload: cpu}")).strategy == "zero2"
+    said = refusal(machine(24.0, ram=64.0), "adapter: {kind: qlora}\nhardware: {strategy: zero3, offload: cpu}", UsageError)
+    assert "zero3 cannot shard 4-bit weights" in said
+
+
+def test_on_a_cpu_there_is_one_memory() -> None:
+    plan = plan_of(machine(ram=500.0), "hardware: {offload: cpu}")
+    assert (job_of(plan).strategy, job_of(plan).ranks) == ("zero2", 2)
+    assert [d.field for d in plan.decisions if d.field == "host memory"] == []
+    assert job_of(plan).engine["zero_optimization"]["offload_optimizer"] == {"device": "cpu", "pin_memory": False}
