@@ -12,20 +12,24 @@ MAX_THREADS = 16
 """Beyond this OpenMP slows the small kernels of a training step down."""
 
 
+GRACE_SECONDS = 270
+"""For ranks that were told to stop: they finish a step and seal a checkpoint. Less than Compose gives the container."""
+
+
 def launcher(load: Load) -> tuple[str, ...]:
-    """Plain Python for a single process, torchrun on this machine for every other strategy: DeepSpeed and DDP want its variables even for one rank."""
+    """Plain Python for a single process, the launcher of ranks for every other strategy: DeepSpeed and DDP want its variables even for one rank."""
     if load.strategy == "single":
         return ("python", "-m")
-    # A container without a network cannot look up its own host name, which torchrun would do to find its address.
-    return ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={load.ranks}", "-m")
+    return ("python", "-m", "entrypoint.run.launch", f"--ranks={load.ranks}", f"--grace={GRACE_SECONDS}")
 
 
 def environment(facts: Facts, load: Load, deterministic: bool = False) -> dict[str, str]:
     """Threads by what a rank has to itself; offline, since training has no network."""
     threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks))
     found = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-    if load.strategy != "single":  # on one machine; `lo` is there even without a network
-        found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    if load.strategy != "single":
+        found["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # a warning for each socket whose peer has no host name
+        found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}  # on one machine; `lo` is there even without a network
     if load.strategy.startswith("zero") and not load.on_gpu:
         found["DS_ACCELERATOR"] = "cpu"
     if deterministic and load.on_gpu:

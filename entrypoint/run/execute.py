@@ -18,13 +18,10 @@ from entrypoint.run.events import Events, say
 from entrypoint.run.seal import seal, write_durably
 from entrypoint.run.store import Store, set_aside
 from entrypoint.run.transfer import describe_bytes, folder_bytes
-from schemas.errors import CaissonError, GateRefused, Interrupted, MachineError, StepFailed, UsageError
+from schemas.errors import TOLD, CaissonError, GateRefused, Interrupted, MachineError, StepFailed, UsageError
 from schemas.job import Task
 from schemas.manifest import Manifest
 from schemas.plan import Plan, Step
-
-TOLD = {2: UsageError, 3: MachineError, 4: GateRefused, 75: Interrupted}
-"""Exit codes of a leaf that has already said what is wrong."""
 
 REFUSED = (UsageError.exit_code, GateRefused.exit_code)
 STARTS_ANEW = ("fetch", "prepare")

@@ -29,6 +29,7 @@ def train(task: Task, events: Events) -> dict[str, Any]:
     trainer.train()
     trainer.saver.wait()
     if trainer.stop_asked and trainer.state.global_step < trainer.state.max_steps:
+        trainer.accelerator.wait_for_everyone()  # the first that leaves starts the clock of the others: it has to be sealed by then
         raise Interrupted(
             f"train was stopped at step {trainer.state.global_step}; its checkpoint is sealed", "run the same command again: it goes on from there"
         )

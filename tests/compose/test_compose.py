@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from entrypoint.chain import STAGES
 from entrypoint.cli import cli
+from entrypoint.plan.engine import GRACE_SECONDS
 from entrypoint.run.door import OPEN
 from schemas.job import ServeJob
 from schemas.track import Mlflow, Swanlab, Wandb
@@ -128,6 +129,7 @@ def test_stages_with_work_to_keep_get_time_to_stop() -> None:
     grace = int(SERVICES["serve"]["stop_grace_period"].removesuffix("s"))
     assert grace > drain
     assert SERVICES["train"]["stop_grace_period"] == "5m"
+    assert GRACE_SECONDS < 5 * 60, "what kills ranks that do not end must still be there"
 
 
 def test_healthcheck() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from known import H100, facts
 
-from entrypoint.plan.engine import deepspeed, environment, launcher
+from entrypoint.plan.engine import GRACE_SECONDS, deepspeed, environment, launcher
 from entrypoint.plan.memory import Load
 
 LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=128, gradient_checkpointing=False, on_gpu=True)
@@ -17,10 +17,9 @@ def test_single_is_plain_python() -> None:
 
 
 @pytest.mark.parametrize(("strategy", "ranks"), [("ddp", 8), ("zero3", 2), ("zero2", 1), ("ddp", 1)])
-def test_others_go_through_torchrun(strategy: str, ranks: int) -> None:
-    """Even one rank: DeepSpeed and DDP look for its variables."""
-    torchrun = ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={ranks}", "-m")
-    assert launcher(replace(LOAD, strategy=strategy, ranks=ranks)) == torchrun
+def test_others_go_through_the_launcher(strategy: str, ranks: int) -> None:
+    """Even one rank: DeepSpeed and DDP look for torchrun's variables."""
+    assert launcher(replace(LOAD, strategy=strategy, ranks=ranks)) == ("python", "-m", "entrypoint.run.launch", f"--ranks={ranks}", f"--grace={GRACE_SECONDS}")
 
 
 @pytest.mark.parametrize(("strategy", "told"), [("single", False), ("ddp", True), ("zero3", True)])
