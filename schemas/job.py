@@ -66,6 +66,11 @@ class TrainJob(Record):
     device: Literal["cpu", "cuda"]
     strategy: Literal["single", "ddp", "zero1", "zero2", "zero3"]
     ranks: int
+    """Processes over all nodes."""
+
+    nodes: int = 1
+    """Machines that train together, with as many processes on each."""
+
     engine: dict[str, Any] = {}
     """DeepSpeed's settings; empty for single and ddp."""
 

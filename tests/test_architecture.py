@@ -61,6 +61,7 @@ ELSEWHERE = {
     "entrypoint.run.hub_shared": "tests/entrypoint/run/test_hubs.py",
     "entrypoint.run.transfer": "tests/entrypoint/run/test_fetch.py and test_hubs.py",
     "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
+    "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
     "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine",
     **dict.fromkeys(
         ("entrypoint.run." + part for part in ("progress", "token_rows")),

@@ -15,21 +15,29 @@ MAX_THREADS = 16
 GRACE_SECONDS = 270
 """For ranks that were told to stop: they finish a step and seal a checkpoint. Less than Compose gives the container."""
 
+RESTARTS = 10
+"""Failures of ranks that a node's launcher answers with new ones before it ends: each is a neighbour that died, or a mistake that comes again."""
 
-def launcher(load: Load) -> tuple[str, ...]:
+
+def launcher(load: Load, rendezvous: str | None = None, name: str = "") -> tuple[str, ...]:
     """Plain Python for a single process, the launcher of ranks for every other strategy: DeepSpeed and DDP want its variables even for one rank."""
     if load.strategy == "single":
         return ("python", "-m")
-    return ("python", "-m", "entrypoint.run.launch", f"--ranks={load.ranks}", f"--grace={GRACE_SECONDS}")
+    found = ("python", "-m", "entrypoint.run.launch", f"--ranks={load.ranks_per_node}", f"--grace={GRACE_SECONDS}")
+    if load.nodes == 1:
+        return found
+    # Nodes meet under the run's name, not its identity: those whose plans differ must meet to be told so.
+    return (*found, f"--nodes={load.nodes}", f"--rendezvous={rendezvous}", f"--name={name}", f"--restarts={RESTARTS}")
 
 
 def environment(facts: Facts, load: Load, deterministic: bool = False) -> dict[str, str]:
     """Threads by what a rank has to itself; offline, since training has no network."""
-    threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks))
+    threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks_per_node))
     found = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     if load.strategy != "single":
         found["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # a warning for each socket whose peer has no host name
-        found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}  # on one machine; `lo` is there even without a network
+    if load.strategy != "single" and load.nodes == 1:  # `lo` is there even without a network; for several the launcher knows the interface
+        found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     if load.strategy.startswith("zero") and not load.on_gpu:
         found["DS_ACCELERATOR"] = "cpu"
     if deterministic and load.on_gpu:

@@ -26,10 +26,18 @@ class Load:
     precision: str
     strategy: str
     ranks: int
+    """Over all nodes."""
+
     micro_batch: int
     length: int
     gradient_checkpointing: bool
     on_gpu: bool
+    nodes: int = 1
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Nodes are alike."""
+        return self.ranks // self.nodes
 
 
 def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:

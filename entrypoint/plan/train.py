@@ -10,6 +10,7 @@ from entrypoint.plan.identity import request_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, Load, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
+from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
 from entrypoint.plan.step import make_step
 from entrypoint.plan.tables import DEFAULTS
@@ -28,7 +29,7 @@ MAX_MICRO_BATCH = 64
 """Rows a rank computes at once; beyond this a step gets no faster on any card that was measured."""
 
 CPU_RANKS = 2
-"""Processes of a multi-process strategy on a CPU: enough to exercise it; a CPU gains nothing from more."""
+"""Processes of a multi-process strategy on CPUs: enough to exercise it; a CPU gains nothing from more. Several nodes have one each."""
 
 ROLES = ("model", "prepared")
 
@@ -54,6 +55,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the fetched model and the prepared shards."""
     decisions: list[Decision] = []
     check_device(facts)
+    check_nodes(spec, facts, decisions)
     rows = _rows(spec, facts, inputs)
     precision = decide_precision(spec, facts, decisions)
     known = facts.models.get(spec.model.source)
@@ -68,6 +70,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         device=facts.device,
         strategy=fit.load.strategy,
         ranks=fit.load.ranks,
+        nodes=fit.load.nodes,
         engine=engine.deepspeed(fit.load.strategy, precision, micro, accumulation, spec.train.max_grad_norm),
         precision=precision,
         epochs=spec.train.epochs,
@@ -93,7 +96,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
-        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic),
+        launcher=engine.launcher(fit.load, spec.hardware.rendezvous, spec.name), environment=engine.environment(facts, fit.load, job.deterministic),
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
 
@@ -105,7 +108,8 @@ def trained_elsewhere(spec: Spec, inputs: Inputs) -> tuple[str, str]:
 
 
 def _wanted(spec: Spec) -> dict[str, Any]:
-    return {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware")}
+    """What is asked for; by which address nodes find each other is no part of it."""
+    return {k: spec.model_dump(mode="json", exclude={"hardware": {"rendezvous"}})[k] for k in ("method", "adapter", "train", "hardware")}
 
 
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
@@ -128,11 +132,15 @@ def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precisi
         )
         return Fit(candidates[0], {}, room)
     tried = [Fit(load, training_bytes(shape, load), room) for load in candidates]
-    per_device = [replace(f, room_gib=room / (1 if load.on_gpu else load.ranks)) for f, load in zip(tried, candidates, strict=True)]
+    per_device = [replace(f, room_gib=room / (1 if load.on_gpu else load.ranks_per_node)) for f, load in zip(tried, candidates, strict=True)]
     chosen = next((f for f in per_device if f.fits), None)
     if chosen is None:
         smallest = min(per_device, key=lambda f: f.gib)
-        where = "each GPU" if facts.device == "cuda" else ("this machine" if smallest.load.ranks == 1 else f"each of {smallest.load.ranks} processes")
+        where = (
+            "each GPU"
+            if facts.device == "cuda"
+            else ("this machine" if smallest.load.ranks_per_node == 1 else f"each of {smallest.load.ranks_per_node} processes")
+        )
         raise MachineError(
             f"{spec.model.source} does not fit: {smallest.load.adapter} with {smallest.load.strategy} at {rows.longest} tokens needs "
             f"{smallest.gib / MARGIN:.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
@@ -166,7 +174,9 @@ def _what_would_fit(load: Load) -> str:
 
 def _why_strategy(load: Load, facts: Facts) -> str:
     """Of an automatic choice."""
-    gpus = f"{len(facts.accelerators)} GPUs"
+    gpus = f"{len(facts.accelerators)} GPUs" if facts.accelerators else "CPUs"
+    if load.nodes > 1:
+        gpus = f"{load.nodes} nodes of {gpus}"
     return {
         "single": "one device",
         "ddp": f"{gpus}, and a whole copy fits on each",
@@ -181,7 +191,8 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     kinds = ["lora", "qlora"] if adapter.kind == "auto" else [adapter.kind]
     rank = (adapter.rank if isinstance(adapter, Lora) else None) or DEFAULTS["rank"]["value"]
     gpus = len(facts.accelerators)
-    automatic = ["single"] if gpus < 2 else ["ddp", "zero2", "zero3"]
+    nodes = spec.hardware.nodes
+    automatic = ["single"] if gpus < 2 and nodes == 1 else ["ddp", "zero2", "zero3"]
     strategies = [spec.hardware.strategy] if spec.hardware.strategy else automatic
     if isinstance(adapter, Qlora) and spec.hardware.strategy == "zero3":
         raise UsageError(
@@ -194,8 +205,8 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
         for strategy in strategies:
             if kind == "qlora" and strategy == "zero3":
                 continue
-            ranks = 1 if strategy == "single" else (gpus or CPU_RANKS)
-            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus)) for again in recompute]
+            ranks = 1 if strategy == "single" else nodes * gpus or max(nodes, CPU_RANKS)
+            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), nodes) for again in recompute]
     return found
 
 

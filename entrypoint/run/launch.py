@@ -10,19 +10,37 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from torch.distributed import DistError
 from torch.distributed.elastic.agent.server import WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-from torch.distributed.elastic.rendezvous import RendezvousParameters
+from torch.distributed.elastic.rendezvous import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousHandler,
+    RendezvousParameters,
+    RendezvousTimeoutError,
+)
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
+from entrypoint.run.address import own_address
+from entrypoint.run.events import say
 from entrypoint.run.ranks import LAUNCHER
-from schemas.errors import TOLD, CaissonError, Interrupted, StepFailed
+from schemas.errors import TOLD, CaissonError, Interrupted, MachineError, StepFailed
 
 MONITOR_SECONDS = 0.1
+JOIN_SECONDS = 1800
+"""For all nodes to be there: a server that restarts takes many minutes."""
+
+CONNECT_SECONDS = 60
+"""For the node of the rendezvous to answer."""
+
+EXIT_SECONDS = 60
+"""For the launchers of the other nodes to end, once all ranks have ended well, which they do together."""
 
 
 class Agent(LocalElasticAgent):
@@ -32,6 +50,8 @@ class Agent(LocalElasticAgent):
         result = super()._monitor_workers(worker_group)
         if any(failure.exitcode in TOLD for failure in result.failures.values()):
             self._remaining_restarts = 0
+        elif result.failures and self._remaining_restarts:
+            say("  processes of this node have failed, or those of another: starts again from the last sealed checkpoint, once all nodes are there")
         return result
 
     @property
@@ -52,31 +72,74 @@ class Launcher:
         self.stopped = False
 
     def run(self) -> int:
-        """Until every rank has ended. Raises what no rank has said."""
+        """Until every rank of this node has ended. Raises what no rank has said."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        agent = Agent(self._worker_spec(), DefaultLogsSpecs(), shutdown_timeout=self.options.grace)
+        agent: Agent | None = None
         try:
-            return code_of(agent.run().failures.values())
+            spec = self._worker_spec()
+            agent = Agent(spec, DefaultLogsSpecs(), exit_barrier_timeout=EXIT_SECONDS, shutdown_timeout=self.options.grace)
+            with self._words_for_a_rendezvous():
+                result = agent.run()
+            code = code_of(result.failures.values())
+            if code != Interrupted.exit_code:
+                spec.rdzv_handler.shutdown()  # the other nodes need not wait for this one
+            return code
         except SignalException:
-            if not agent.has_ranks:
+            if agent is None or not agent.has_ranks:
                 raise Interrupted("stopped before the processes of the step had started", "run the same command again") from None
             return code_of(agent.failures(), stopped=True)
 
+    @contextmanager
+    def _words_for_a_rendezvous(self) -> Iterator[None]:
+        nodes, place = self.options.nodes, self.options.rendezvous
+        try:
+            yield
+        except RendezvousTimeoutError:
+            raise MachineError(
+                f"{nodes} nodes did not come together at {place} within {JOIN_SECONDS // 60} minutes", f"start the same command on all {nodes} nodes"
+            ) from None
+        except RendezvousClosedError:
+            raise Interrupted("another node has ended the run", "why is in its log; then start the same command on all nodes again") from None
+        except (RendezvousConnectionError, DistError):
+            raise Interrupted(f"the node of the rendezvous {place} has gone", "start the same command again on every node that has ended") from None
+
     def _worker_spec(self) -> WorkerSpec:
-        rendezvous = RendezvousParameters(
-            # A container without a network cannot look up its own host name, by which torchrun would find its address.
-            backend="c10d", endpoint="localhost:0", run_id=uuid.uuid4().hex, min_nodes=1, max_nodes=1, local_addr="127.0.0.1",
-        )  # fmt: skip
         return WorkerSpec(
             role="rank",
             local_world_size=self.options.ranks,
-            rdzv_handler=get_rendezvous_handler(rendezvous),
+            rdzv_handler=self._of_nodes() if self.options.nodes > 1 else self._of_this_machine(),
             entrypoint=sys.executable,
             args=("-m", self.options.module, self.options.task),
-            max_restarts=0,
+            max_restarts=self.options.restarts,
             monitor_interval=MONITOR_SECONDS,
-            local_addr="127.0.0.1",
+        )
+
+    def _of_this_machine(self) -> RendezvousHandler:
+        # A container without a network cannot look up its own host name, by which torchrun would find its address.
+        here = RendezvousParameters("c10d", "localhost:0", uuid.uuid4().hex, 1, 1, local_addr="127.0.0.1")
+        return get_rendezvous_handler(here)
+
+    def _of_nodes(self) -> RendezvousHandler:
+        options = self.options
+        own = own_address(options.rendezvous)
+        # What a user has set stays: machines with several networks have reasons.
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, own.interface)
+        # A node that comes back starts with another store than the ones that stayed: ranks make a new one each time instead.
+        os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+        say(f"  waits for {options.nodes} nodes at {options.rendezvous}; this is {own.ip}")
+        for is_host in (True, False) if own.is_rendezvous else (False,):  # not the host where another launcher of this machine is
+            place = RendezvousParameters(
+                "c10d", options.rendezvous, options.name, options.nodes, options.nodes, local_addr=own.ip,
+                is_host=str(is_host), read_timeout=CONNECT_SECONDS, join_timeout=JOIN_SECONDS,
+            )  # fmt: skip
+            try:
+                return get_rendezvous_handler(place)
+            except RendezvousConnectionError:
+                continue
+        raise MachineError(
+            f"the rendezvous {options.rendezvous} does not answer", "start train on that node, and let the port through between the nodes: docs/nodes.md"
         )
 
     def _stop(self, *_: object) -> None:
@@ -106,6 +169,10 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser()
     parser.add_argument("--ranks", type=int, required=True, help="processes on this node")
     parser.add_argument("--grace", type=int, required=True, help="seconds that a signal leaves them to end")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--rendezvous", default="", help="HOST:PORT of one of several nodes")
+    parser.add_argument("--name", default="", help="under which they meet there")
+    parser.add_argument("--restarts", type=int, default=0, help="failures after which ranks are started again")
     parser.add_argument("module")
     parser.add_argument("task")
     options = parser.parse_args()

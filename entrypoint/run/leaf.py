@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from entrypoint.run.events import Events
-from entrypoint.run.ranks import end_with_launcher, is_first, is_one_of_several, leave
+from entrypoint.run.ranks import end_with_launcher, is_first, is_on_first_node, is_one_of_several, leave
 from entrypoint.run.seal import write_durably
 from schemas.errors import CaissonError, GateRefused, MachineError
 from schemas.job import Task
@@ -103,7 +103,8 @@ def is_disk_full(error: BaseException) -> bool:
 def _end(error: CaissonError, events: Events) -> NoReturn:
     print(f"caisson: {error}", file=sys.stderr, flush=True)
     try:
-        events.write("failed", what=error.what, fix=error.fix, exit_code=error.exit_code)
+        if is_on_first_node():
+            events.write("failed", what=error.what, fix=error.fix, exit_code=error.exit_code)
     except OSError as unwritten:  # a full disk must not hide why the leaf ends
         print(f"caisson: the event was not recorded: {unwritten}", file=sys.stderr, flush=True)
     if is_one_of_several():

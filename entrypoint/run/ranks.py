@@ -23,6 +23,11 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def is_on_first_node() -> bool:
+    """Whether the first process is on this machine too. The others leave the events alone: a network file system mixes what two machines append."""
+    return os.environ.get("GROUP_RANK", "0") == "0"
+
+
 def ranks() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
