@@ -65,3 +65,24 @@ def _interface(ip: str) -> str:
         if any(address.address.partition("%")[0] == ip for address in addresses):
             return str(name)
     raise MachineError(f"no interface has the address {ip}", "see to the network between the nodes")
+
+
+def wait_for_answer(rendezvous: str, patience: float) -> None:
+    """Until something listens there. Raises MachineError after `patience` seconds. In Python, where a signal is heard between two tries."""
+    host, _, port = rendezvous.rpartition(":")
+    end = time.monotonic() + patience
+    said = False
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() >= end:
+                raise MachineError(
+                    f"the rendezvous {rendezvous} does not answer: {error.strerror or error}",
+                    "start train on that node, and let the port through between the nodes: docs/nodes.md",
+                ) from None
+        if not said:
+            say(f"  waits for {rendezvous} to answer: train has to run there, and the port to be let through")
+            said = True
+        time.sleep(POLL_SECONDS)

@@ -27,17 +27,17 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
-from entrypoint.run.address import own_address
+from entrypoint.run.address import own_address, wait_for_answer
 from entrypoint.run.events import say
 from entrypoint.run.ranks import LAUNCHER
 from schemas.errors import TOLD, CaissonError, Interrupted, MachineError, StepFailed
 
 MONITOR_SECONDS = 0.1
 JOIN_SECONDS = 1800
-"""For all nodes to be there: a server that restarts takes many minutes."""
+"""For the rendezvous to answer, and for all nodes to be there: a server that restarts takes many minutes."""
 
-CONNECT_SECONDS = 60
-"""For the node of the rendezvous to answer."""
+STORE_SECONDS = 60
+"""For each answer of the rendezvous."""
 
 EXIT_SECONDS = 60
 """For the launchers of the other nodes to end, once all ranks have ended well, which they do together."""
@@ -130,17 +130,17 @@ class Launcher:
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         say(f"  waits for {options.nodes} nodes at {options.rendezvous}; this is {own.ip}")
         for is_host in (True, False) if own.is_rendezvous else (False,):  # not the host where another launcher of this machine is
+            if not is_host:
+                wait_for_answer(options.rendezvous, JOIN_SECONDS)
             place = RendezvousParameters(
                 "c10d", options.rendezvous, options.name, options.nodes, options.nodes, local_addr=own.ip,
-                is_host=str(is_host), read_timeout=CONNECT_SECONDS, join_timeout=JOIN_SECONDS,
+                is_host=str(is_host), read_timeout=STORE_SECONDS, join_timeout=JOIN_SECONDS,
             )  # fmt: skip
             try:
                 return get_rendezvous_handler(place)
             except RendezvousConnectionError:
                 continue
-        raise MachineError(
-            f"the rendezvous {options.rendezvous} does not answer", "start train on that node, and let the port through between the nodes: docs/nodes.md"
-        )
+        raise MachineError(f"what answers at {options.rendezvous} is no rendezvous", "write another port in hardware.rendezvous, on all nodes")
 
     def _stop(self, *_: object) -> None:
         """The first signal goes on to the ranks; they have `grace` seconds from then, however many follow."""

@@ -25,12 +25,15 @@ class Nodes:
         self.folder = folder
         self.projects: list[Project] = []
         self.network = f"caisson-nodes-{os.getpid()}"
+
+    def set_up(self) -> None:
+        """The network, a tiny model and its rows."""
         for name in ("store", "models", "data"):
-            (folder / name).mkdir()
-            (folder / name).chmod(0o777)
+            (self.folder / name).mkdir()
+            (self.folder / name).chmod(0o777)
         self.project("network").run("docker", "network", "create", self.network)
         image = json.loads(self.projects[0].compose("config", "--format", "json"))["services"]["train"]["image"]
-        mounts = ["--volume", f"{ROOT}/tests/entrypoint/run:/tiny:ro", "--volume", f"{folder}:/made", "--env", "PYTHONPATH=/tiny"]
+        mounts = ["--volume", f"{ROOT}:/src:ro", "--volume", f"{self.folder}:/made", "--env", "PYTHONPATH=/src/tests/entrypoint/run"]
         self.projects[0].run("docker", "run", "--rm", *mounts, "--entrypoint", "/opt/caisson/venv/bin/python", image, "-c", MAKE)
 
     def project(self, name: str, hardware: str = "{}", keep: int = 2, core: str = "0,1") -> Project:
@@ -79,7 +82,7 @@ class Nodes:
         """Containers and volumes of every project, then the network."""
         for project in self.projects:
             project.remove()
-        self.projects[0].run("docker", "network", "rm", self.network)
+        self.projects[0].run("docker", "network", "rm", self.network, code=None)
 
 
 def container(node: Project) -> str:
@@ -108,8 +111,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     for part in (folder, *folder.parents[:2]):  # the containers' user goes through them
         part.chmod(part.stat().st_mode | 0o055)
     made = Nodes(folder)
-    yield made
-    made.remove()
+    try:
+        made.set_up()
+        yield made
+    finally:
+        made.remove()
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,14 @@
 """Where a node is reached, by the route to the rendezvous."""
 
 import socket
+import threading
+import time
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from entrypoint.run.address import own_address
+from entrypoint.run.address import own_address, wait_for_answer
 from schemas.errors import MachineError
 
 
@@ -41,3 +44,24 @@ def test_a_name_that_stands_for_this_machine_alone_is_refused(monkeypatch: pytes
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **_: [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.1.1", port))])
     with pytest.raises(MachineError, match=r"node-a is 127\.0\.1\.1 on this node, which no other node can reach"):
         own_address("node-a:29400")
+
+
+@pytest.fixture
+def free() -> Iterator[socket.socket]:
+    """Bound, so that nobody else takes it, and not listening yet."""
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        yield made
+
+
+def test_waits_until_the_rendezvous_listens(free: socket.socket, capsys: pytest.CaptureFixture[str]) -> None:
+    later = threading.Thread(target=lambda: (time.sleep(0.5), free.listen()))
+    later.start()
+    wait_for_answer(f"127.0.0.1:{free.getsockname()[1]}", patience=30)
+    later.join()
+    assert capsys.readouterr().out.count("to answer: train has to run there") == 1
+
+
+def test_a_rendezvous_that_never_answers_is_said(free: socket.socket) -> None:
+    with pytest.raises(MachineError, match=r"the rendezvous 127\.0\.0\.1:\d+ does not answer: Connection refused"):
+        wait_for_answer(f"127.0.0.1:{free.getsockname()[1]}", patience=1.2)
