@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from entrypoint.run.ranks import LAUNCHER, is_first, local_rank, rank
+from entrypoint.run.ranks import LAUNCHER, is_first, is_on_first_node, local_rank, rank
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,6 +25,14 @@ def test_under_torchrun(monkeypatch: pytest.MonkeyPatch, number: str, first: boo
     monkeypatch.setenv("RANK", number)
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert (rank(), local_rank(), is_first()) == (int(number), 3, first)
+
+
+@pytest.mark.parametrize(("node", "first"), [(None, True), ("0", True), ("1", False)])
+def test_which_node(monkeypatch: pytest.MonkeyPatch, node: str | None, first: bool) -> None:
+    monkeypatch.delenv("GROUP_RANK", raising=False)
+    if node is not None:
+        monkeypatch.setenv("GROUP_RANK", node)
+    assert is_on_first_node() is first
 
 
 RANK = "from entrypoint.run.ranks import end_with_launcher; end_with_launcher(); import time; print('up', flush=True); time.sleep(60)"
