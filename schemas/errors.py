@@ -76,3 +76,7 @@ class Interrupted(CaissonError):
     """Stopped by a signal with everything needed to go on kept."""
 
     exit_code = 75
+
+
+TOLD = (UsageError.exit_code, MachineError.exit_code, GateRefused.exit_code, Interrupted.exit_code)
+"""Codes of a process that has said what is wrong: nothing is added to its words."""

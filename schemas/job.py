@@ -66,6 +66,11 @@ class TrainJob(Record):
     device: Literal["cpu", "cuda"]
     strategy: Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]
     ranks: int
+    """Processes over all nodes."""
+
+    nodes: int = 1
+    """Machines that train together, with as many processes on each."""
+
     engine: dict[str, Any] = {}
     """DeepSpeed's settings, or what `fully_shard` is told; empty for single and ddp."""
 
@@ -111,7 +116,7 @@ class TrainJob(Record):
     """In no identity: where curves go decides no weight."""
 
 
-HOW = ("device", "strategy", "ranks", "engine", "precision", "micro_batch", "accumulation", "gradient_checkpointing", "deterministic")
+HOW = ("device", "strategy", "nodes", "ranks", "engine", "precision", "micro_batch", "accumulation", "gradient_checkpointing", "deterministic")
 """Fields of a TrainJob that another machine may decide otherwise and still go on from its checkpoints, if not bit for bit."""
 
 

@@ -1,10 +1,23 @@
 """Sections `train` and `hardware`: how the optimisation runs and where."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.base import Auto, Percent, Section
+
+RENDEZVOUS_PORT = 29_400
+"""Where none is written: torchrun's own."""
+
+
+def check_rendezvous(value: str) -> str:
+    """Return HOST:PORT, with the default port where none was written."""
+    found = re.fullmatch(r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?", value)
+    if not found or not 1 <= int(found["port"] or RENDEZVOUS_PORT) <= 65_535:
+        raise PydanticCustomError("rendezvous", "must be HOST or HOST:PORT, an IPv6 address in brackets, the port from 1 to 65535")
+    return f"{found['host']}:{found['port'] or RENDEZVOUS_PORT}"
 
 
 class Checkpoint(Section):
@@ -80,10 +93,28 @@ class Train(Section):
 
 
 class Hardware(Section):
-    """How the work is spread over this machine."""
+    """How the work is spread over this machine, or over several."""
 
     strategy: Auto[Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]] = None
     """single: one process; ddp: a copy on each accelerator; fsdp: torch shards all (FSDP2); zero1-3: DeepSpeed shards optimizer, gradients, weights. auto: the simplest that fits."""
 
     offload: Literal["none", "cpu"] = "none"
     """cpu: what an optimizer step needs lies in the host's memory and the step runs on the CPU; with zero3 the weights lie there too. Slower."""
+
+    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Machines that train together, all alike, over one store that all of them mount: docs/nodes.md."""
+
+    rendezvous: Auto[Annotated[str, AfterValidator(check_rendezvous)]] = None
+    """HOST or HOST:PORT of the node where the others find each other, port 29400 unless written; wanted with more than one node."""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "Hardware":
+        if self.nodes > 1 and self.rendezvous is None:
+            fix = "add `rendezvous: HOST:PORT`, the address of one of them as the others reach it"
+            raise PydanticCustomError("nodes", "{nodes} nodes need a rendezvous to find each other", {"nodes": self.nodes, "fix": fix})
+        if self.nodes == 1 and self.rendezvous is not None:
+            raise PydanticCustomError("nodes", "a rendezvous is for more than one node", {"fix": "add `nodes: N`, or take the rendezvous out"})
+        if self.nodes > 1 and self.strategy == "single":
+            fix = "use strategy: auto, ddp, zero1, zero2 or zero3"
+            raise PydanticCustomError("nodes", "strategy single is one process, which cannot be on {nodes} nodes", {"nodes": self.nodes, "fix": fix})
+        return self

@@ -15,7 +15,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 KEYS: dict[str, tuple[str, ...]] = {
     "data": ("packing", "streaming", "template"),
     "data.train.*": ("weight", "max_rows", "columns"),
-    "hardware": ("offload_path", "nodes"),
+    "hardware": ("offload_path",),
     "serve": ("adapters", "replicas", "parity"),
 }
 """Keys by the section that will hold them."""

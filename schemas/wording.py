@@ -95,7 +95,7 @@ def word_wrong_value(error: ErrorDetails, place: Place, text: str | None) -> Wor
     if kind in NOUNS:
         noun = f"{NOUNS[kind].replace(' or ', ', ')} or auto" if place.accepts_auto else NOUNS[kind]
         return f"must be {noun}, not {shown}", _as_default(place, given) or _as_scalar(NOUNS[kind], given, text) or _as_structure(place, given)
-    return error["msg"], None
+    return error["msg"], context.get("fix")
 
 
 def word_not_one_of(given: object, words: list[str], pattern: str, text: str | None = None) -> Words:

@@ -42,6 +42,7 @@ WORLD = {
 ENVIRONMENT = {
     "entrypoint.probe": "machine and environment -> facts",
     "entrypoint.run.ranks": "torchrun's variables",
+    "entrypoint.run.launch": "only writes: the ranks inherit it, torch reads it",
     "entrypoint.run.execute": "a child inherits this process's environment",
     "entrypoint.run.hub_huggingface": "only writes: the hub's library takes its switches from there, in fetch's own process",
     "entrypoint.run.hub_modelscope": "only writes: as above",
@@ -60,6 +61,7 @@ ELSEWHERE = {
     "entrypoint.run.hub_shared": "tests/entrypoint/run/test_hubs.py",
     "entrypoint.run.transfer": "tests/entrypoint/run/test_fetch.py and test_hubs.py",
     "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
+    "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
     "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine",
     "entrypoint.run.fsdp": "tests/entrypoint/run/test_resume.py; tests/gpu on a GPU",
     **dict.fromkeys(

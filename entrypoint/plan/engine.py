@@ -7,22 +7,35 @@ MAX_THREADS = 16
 """Beyond this OpenMP slows the small kernels of a training step down."""
 
 
-def launcher(load: Load) -> tuple[str, ...]:
-    """Plain Python for a single process, torchrun on this machine for every other strategy: DeepSpeed and DDP want its variables even for one rank."""
+KILL_SECONDS = 30
+"""Before the container's grace ends: what kills ranks that do not end must still be there."""
+
+RESTARTS = 10
+"""Failures of ranks that a node's launcher answers with new ones before it ends: each is a neighbour that died, or a mistake that comes again."""
+
+
+def launcher(load: Load, stop_seconds: int, rendezvous: str | None = None, name: str = "") -> tuple[str, ...]:
+    """Plain Python for a single process, the launcher of ranks for every other strategy: DeepSpeed and DDP want its variables even for one rank.
+
+    `stop_seconds` is what the container is given to stop.
+    """
     if load.strategy == "single":
         return ("python", "-m")
-    # A container without a network cannot look up its own host name, which torchrun would do to find its address.
-    return ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={load.ranks}", "-m")
+    found = ("python", "-m", "entrypoint.run.launch", f"--ranks={load.ranks_per_node}", f"--grace={stop_seconds - KILL_SECONDS}")
+    if load.nodes == 1:
+        return found
+    # Nodes meet under the run's name, not its identity: those whose plans differ must meet to be told so.
+    return (*found, f"--nodes={load.nodes}", f"--rendezvous={rendezvous}", f"--name={name}", f"--restarts={RESTARTS}")
 
 
-def environment(facts: Facts, load: Load, deterministic: bool = False, stop_seconds: int = 300) -> dict[str, str]:
+def environment(facts: Facts, load: Load, deterministic: bool = False) -> dict[str, str]:
     """Threads by what a rank has to itself; offline, since training has no network."""
-    threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks))
+    threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks_per_node))
     found = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-    if load.strategy != "single":  # on one machine; `lo` is there even without a network
-        found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     if load.strategy != "single":
-        found["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(stop_seconds)  # torchrun would kill its processes after 30 s, in the middle of a save
+        found["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # a warning for each socket whose peer has no host name
+    if load.strategy != "single" and load.nodes == 1:  # `lo` is there even without a network; for several the launcher knows the interface
+        found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     if load.strategy.startswith("zero") and not load.on_gpu:
         found["DS_ACCELERATOR"] = "cpu"
     if deterministic and load.on_gpu:

@@ -58,10 +58,15 @@ class Fit:
 
 def fit_of(shape: ModelShape | None, load: Load, facts: Facts) -> Fit:
     """A load on this machine; without a shape nothing is counted."""
-    room = facts.accelerators[0].memory_gib if load.on_gpu else facts.ram_gib / load.ranks
+    room = facts.accelerators[0].memory_gib if load.on_gpu else facts.ram_gib / load.ranks_per_node
     if shape is None:
         return Fit(load, {}, room, {}, facts.ram_gib)
-    return Fit(load, training_bytes(shape, load), room, host_bytes(shape, load) if load.on_gpu else {}, facts.ram_gib)
+    return Fit(load, training_bytes(shape, load), room, _of_a_machine(host_bytes(shape, load), load) if load.on_gpu else {}, facts.ram_gib)
+
+
+def _of_a_machine(terms: dict[str, float], load: Load) -> dict[str, float]:
+    """What all ranks keep in hosts' memories is shared by nodes that are alike."""
+    return {name: size / load.nodes for name, size in terms.items()}
 
 
 def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts) -> NoReturn:
@@ -76,7 +81,7 @@ def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts
         )
     smallest = min(tried, key=lambda fit: fit.gib)
     load = smallest.load
-    where = "each GPU" if facts.device == "cuda" else ("this machine" if load.ranks == 1 else f"each of {load.ranks} processes")
+    where = "each GPU" if facts.device == "cuda" else ("this machine" if load.ranks_per_node == 1 else f"each of {load.ranks_per_node} processes")
     raise MachineError(
         f"{model} does not fit: {load.words} at {load.length} tokens needs {smallest.gib / MARGIN:.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
         _what_would_fit(smallest, shape, facts, shorter=True),
@@ -105,7 +110,7 @@ def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool)
     sharded = load.strategy in SHARD_WEIGHTS or load.offload != "none"
     found += {"full": ["use adapter.kind: lora"], "lora": [] if sharded else ["use adapter.kind: qlora"], "qlora": []}[load.adapter]
     if load.on_gpu and load.offload == "none" and load.adapter != "qlora":
-        moved = replace(load, ranks=len(facts.accelerators), offload="cpu", gradient_checkpointing=True)
+        moved = replace(load, ranks=load.nodes * len(facts.accelerators), offload="cpu", gradient_checkpointing=True)
         strategies = [name for name in AUTOMATIC if fit_of(shape, replace(moved, strategy=name), facts).fits]
         found += [f"use hardware: {{strategy: {name}, offload: cpu}}, which is slower" for name in strategies[:1]]
     return "; or ".join([*found, "plan for a larger machine with `caisson plan --facts`"])

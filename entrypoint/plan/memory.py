@@ -33,16 +33,24 @@ class Load:
     precision: str
     strategy: str
     ranks: int
+    """Over all nodes."""
+
     micro_batch: int
     length: int
     gradient_checkpointing: bool
     on_gpu: bool
     offload: str = "none"
+    nodes: int = 1
 
     @property
     def words(self) -> str:
         """For people."""
         return f"{self.adapter} with {self.strategy}" + (f" and offload: {self.offload}" if self.offload != "none" else "")
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Nodes are alike."""
+        return self.ranks // self.nodes
 
 
 def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
@@ -80,6 +88,8 @@ def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     trained, width = trained_weights(shape, load), BYTES[load.precision]
     # Weights and moments of a checkpoint, copied while the training goes on; each rank writes its share.
     terms = {"checkpoint copy": 12.0 * trained}
+    if load.strategy == "fsdp":  # each rank reads the whole model before it keeps its share; long before the first checkpoint
+        terms["whole weights, at the start"] = max(0.0, load.ranks * _base_bytes(shape, load) - terms["checkpoint copy"])
     if load.offload == "none":
         return terms
     # DeepSpeed's optimizer: fp32 weights and two moments, the gradient of a step in fp32 and the sum over micro-batches before it.

@@ -12,6 +12,7 @@ from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import SHARD_WEIGHTS, Load, live_weights, trained_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
+from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
 from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
@@ -29,7 +30,7 @@ MAX_MICRO_BATCH = 64
 """Rows a rank computes at once; beyond this a step gets no faster on any card that was measured."""
 
 CPU_RANKS = 2
-"""Processes of a multi-process strategy on a CPU: enough to exercise it; a CPU gains nothing from more."""
+"""Processes of a multi-process strategy on CPUs: enough to exercise it; a CPU gains nothing from more. Several nodes have one each."""
 
 ROLES = ("model", "prepared")
 
@@ -39,6 +40,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     decisions: list[Decision] = []
     check_device(facts)
     check_offload(spec)
+    check_nodes(spec, facts, decisions)
     rows = _rows(spec, facts, inputs)
     precision = decide_precision(spec, facts, decisions)
     known = facts.models.get(spec.model.source)
@@ -58,6 +60,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         strategy=fit.load.strategy,
         ranks=fit.load.ranks,
         engine=nested(settings),
+        nodes=fit.load.nodes,
         precision=precision,
         epochs=spec.train.epochs,
         max_steps=spec.train.max_steps,
@@ -85,7 +88,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
-        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic, stop),
+        launcher=engine.launcher(fit.load, stop, spec.hardware.rendezvous, spec.name), environment=engine.environment(facts, fit.load, job.deterministic),
         stop_seconds=stop, work=_work(spec, job, inputs),
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions), engine=settings)
@@ -103,8 +106,8 @@ def _work(spec: Spec, job: TrainJob, inputs: Inputs) -> str:
 
 
 def _wanted(spec: Spec) -> dict[str, Any]:
-    """What decides the weights; how often a run is saved and watched does not."""
-    apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}}
+    """What decides the weights; how often a run is saved and watched, and by which address nodes find each other, does not."""
+    apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}, "hardware": {"rendezvous"}}
     return spec.model_dump(mode="json", include={"method", "adapter", "train", "hardware"}, exclude=apart)
 
 
@@ -154,7 +157,9 @@ def _why_strategy(load: Load, facts: Facts) -> str:
     """Of an automatic choice."""
     if load.offload != "none":
         return why_strategy(load)
-    gpus = f"{len(facts.accelerators)} GPUs"
+    gpus = f"{len(facts.accelerators)} GPUs" if facts.accelerators else "CPUs"
+    if load.nodes > 1:
+        gpus = f"{load.nodes} nodes of {gpus}"
     return {
         "single": "one device",
         "ddp": f"{gpus}, and a whole copy fits on each",
@@ -169,8 +174,8 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     kinds = ["lora", "qlora"] if adapter.kind == "auto" else [adapter.kind]
     rank = (adapter.rank if isinstance(adapter, Lora) else None) or DEFAULTS["rank"]["value"]
     gpus = len(facts.accelerators)
-    offload = spec.hardware.offload
-    automatic = AUTOMATIC if offload != "none" else ["single"] if gpus < 2 else ["ddp", "zero2", "zero3"]
+    offload, nodes = spec.hardware.offload, spec.hardware.nodes
+    automatic = AUTOMATIC if offload != "none" else ["single"] if gpus < 2 and nodes == 1 else ["ddp", "zero2", "zero3"]
     strategies = [spec.hardware.strategy] if spec.hardware.strategy else automatic
     wanted = spec.hardware.strategy
     if isinstance(adapter, Qlora) and wanted in SHARD_WEIGHTS:
@@ -186,8 +191,8 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
         for strategy in strategies:
             if kind == "qlora" and strategy in SHARD_WEIGHTS:
                 continue
-            ranks = 1 if strategy == "single" else (gpus or CPU_RANKS)
-            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), offload) for again in recompute]
+            ranks = 1 if strategy == "single" else nodes * gpus or max(nodes, CPU_RANKS)
+            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), offload, nodes) for again in recompute]
     return found
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,17 +18,15 @@ from typing import NoReturn
 from entrypoint.run.disk_speed import know_disk
 from entrypoint.run.events import Events, say
 from entrypoint.run.seal import seal, write_durably
-from entrypoint.run.store import Store, set_aside
+from entrypoint.run.store import Held, Store, set_aside
 from entrypoint.run.transfer import describe_bytes, folder_bytes
-from schemas.errors import CaissonError, GateRefused, Interrupted, MachineError, StepFailed, UsageError
+from schemas.errors import TOLD, CaissonError, GateRefused, Interrupted, MachineError, StepFailed, UsageError
 from schemas.job import Task
 from schemas.manifest import Manifest
 from schemas.plan import Plan, Step
 
-TOLD = {2: UsageError, 3: MachineError, 4: GateRefused, 75: Interrupted}
-"""Exit codes of a leaf that has already said what is wrong."""
-
 REFUSED = (UsageError.exit_code, GateRefused.exit_code)
+POLL_SECONDS = 1.0
 STARTS_ANEW = ("fetch", "prepare")
 """Stages of which a refused attempt is of no more use; what an export was refused for is there to be looked at."""
 
@@ -44,7 +43,8 @@ class Told(Exception):
         super().__init__(f"exit {exit_code}")
 
 
-Launch = Callable[[Step, tuple[str, ...], dict[str, str], int], int]
+Launch = Callable[[Step, tuple[str, ...], dict[str, str], int | None], int]
+"""Starts the step's process, which inherits the lock where this node holds it."""
 
 
 def execute(plan: Plan, store: Store, launch: Launch | None = None) -> None:
@@ -65,44 +65,91 @@ def _words_for_a_full_disk(step: Step, store: Store) -> Iterator[None]:
 
 
 def _run(step: Step, name: str, store: Store, launch: Launch) -> None:
-    if store.find(step):
-        say(f"{step.stage}: {step.title}: up to date ({step.folder}/{step.id})")
-        return
-    with store.lock(step) as descriptor:
-        if store.find(step):  # sealed by another run while this one came for the lock
-            return
-        _check_room(step, store)
-        for role, folder in step.inputs.items():
-            store.verify(folder, role)
-        partial, final = store.partial(step), store.final(step)
-        if final.exists():  # sealed once and damaged since
-            set_aside(final)
-        partial.mkdir(parents=True, exist_ok=True)
-        task, path = write_task(step, name, store)
-        events = Events(Path(task.events))
-        events.write("started", stage=step.stage, identity=step.identity, folder=step.folder)
-        start = time.monotonic()
+    """Lead where the lock is free. Where another node leads, help it once and wait until it has sealed; if it dies before, lead."""
+    helped = False
+    while not store.find(step):
+        try:
+            with store.lock(step) as descriptor:
+                if not store.find(step):  # else sealed by another run while this one came for the lock
+                    _lead(step, name, store, launch, descriptor)
+                return
+        except Held:
+            if _nodes(step) == 1:
+                raise
+        if not helped:
+            _help(step, name, store, launch)
+            helped = True
+        time.sleep(POLL_SECONDS)
+    say(f"{step.stage}: {step.title}: {'sealed by the node that leads' if helped else 'up to date'} ({step.folder}/{step.id})")
+
+
+def _nodes(step: Step) -> int:
+    return step.job.nodes if step.job.stage == "train" else 1
+
+
+def _lead(step: Step, name: str, store: Store, launch: Launch, lock: int) -> None:
+    """Run the step's process and seal what it made."""
+    _check_room(step, store)
+    for role, folder in step.inputs.items():
+        store.verify(folder, role)
+    partial, final = store.partial(step), store.final(step)
+    if final.exists():  # sealed once and damaged since
+        set_aside(final)
+    done = _was_done(step, name, store)
+    partial.mkdir(parents=True, exist_ok=True)
+    task, path = write_task(step, name, store)
+    events = Events(Path(task.events))
+    events.write("started", stage=step.stage, identity=step.identity, folder=step.folder)
+    start = time.monotonic()
+    if not done:
         argv = _argv(step, path)
-        code = launch(step, argv, step.environment, descriptor)
-        if code in TOLD:
-            if code in REFUSED and step.stage in STARTS_ANEW:
-                shutil.rmtree(partial, ignore_errors=True)
-                path.unlink(missing_ok=True)
-            raise Told(code)
-        if code:
-            raise StepFailed(
-                f"{step.stage}: {step.title} ended with {_describe_exit(code)}: {' '.join(argv)}",
-                f"its output is above; events: {task.events}; the same command tries again",
-            )
-        left = json.loads(Path(task.summary).read_text(encoding="utf-8"))
-        seal(partial, final, _manifest(step, name, left))
-        Path(task.summary).unlink()
-        path.unlink()
-        seconds = time.monotonic() - start
-        if step.stage in MEASURES:
-            know_disk(store.root)
-        events.write("sealed", stage=step.stage, identity=step.identity, seconds=round(seconds, 3))
-        say(f"{step.stage}: {step.title}: sealed {step.folder}/{step.id} in {seconds:.0f} s")
+        code = launch(step, argv, step.environment, lock)
+        if code in REFUSED and step.stage in STARTS_ANEW:
+            shutil.rmtree(partial, ignore_errors=True)
+            path.unlink(missing_ok=True)
+        _judge(code, step, argv, task.events)
+    left = json.loads(Path(task.summary).read_text(encoding="utf-8"))
+    seal(partial, final, _manifest(step, name, left))
+    Path(task.summary).unlink()
+    path.unlink()
+    seconds = time.monotonic() - start
+    if step.stage in MEASURES:
+        know_disk(store.root)
+    events.write("sealed", stage=step.stage, identity=step.identity, seconds=round(seconds, 3))
+    say(f"{step.stage}: {step.title}: sealed {step.folder}/{step.id} in {seconds:.0f} s")
+
+
+def _was_done(step: Step, name: str, store: Store) -> bool:
+    """Whether all the work of several nodes was done when the one that led died: the others have ended and would not come again."""
+    summary = Path(task_of(step, name, store).summary)
+    if _nodes(step) > 1 and store.partial(step).is_dir():
+        return summary.is_file()
+    summary.unlink(missing_ok=True)  # of an artifact that was sealed
+    return False
+
+
+def _help(step: Step, name: str, store: Store, launch: Launch) -> None:
+    """Run this node's part of a step that another node leads: it seals, writes the events, and keeps the lock."""
+    say(f"{step.stage}: {step.title}: joins the node that writes {step.folder}/{step.id}")
+    for role, folder in step.inputs.items():
+        store.verify(folder, role)
+    task = task_of(step, name, store)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "task.json"
+        path.write_text(task.model_dump_json(indent=2), encoding="utf-8")
+        argv = _argv(step, path)
+        _judge(launch(step, argv, step.environment, None), step, argv, task.events)
+
+
+def _judge(code: int, step: Step, argv: tuple[str, ...], events: str) -> None:
+    """Raise what a process that did not end well stands for."""
+    if code in TOLD:
+        raise Told(code)
+    if code:
+        raise StepFailed(
+            f"{step.stage}: {step.title} ended with {_describe_exit(code)}: {' '.join(argv)}",
+            f"its output is above; events: {events}; the same command tries again",
+        )
 
 
 def attend(step: Step, name: str, store: Store) -> None:
@@ -134,26 +181,30 @@ def replace_process(module: str, *arguments: str) -> NoReturn:
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], dict(os.environ))
 
 
-def write_task(step: Step, name: str, store: Store) -> tuple[Task, Path]:
-    """The document that the leaf reads, beside the artifact that it is for."""
-    beside = store.root / step.folder
-    task = Task(
+def task_of(step: Step, name: str, store: Store) -> Task:
+    """What the leaf is told."""
+    return Task(
         name=name,
         job=step.job,
         inputs={role: str(store.root / folder) for role, folder in step.inputs.items()},
         image_lock=step.image_lock,
         output=str(store.partial(step)),
         events=str(store.logs(name) / f"{step.stage}.jsonl"),
-        summary=str(beside / f".summary-{step.work_id}.json"),
+        summary=str(store.root / step.folder / f".summary-{step.work_id}.json"),
     )
-    path = beside / f".task-{step.work_id}.json"
+
+
+def write_task(step: Step, name: str, store: Store) -> tuple[Task, Path]:
+    """The document that the leaf reads, beside the artifact that it is for."""
+    task = task_of(step, name, store)
+    path = store.root / step.folder / f".task-{step.work_id}.json"
     write_durably(path, task.model_dump_json(indent=2))
     return task, path
 
 
-def launch_process(step: Step, argv: tuple[str, ...], environment: dict[str, str], lock: int) -> int:
+def launch_process(step: Step, argv: tuple[str, ...], environment: dict[str, str], lock: int | None) -> int:
     """Run one process in the foreground; a signal to this one goes on to it, and means: stop and keep what is needed to go on."""
-    code, stopped = _run_process(argv, environment, lock)
+    code, stopped = _run_process(argv, environment, *(() if lock is None else (lock,)))
     if stopped and code not in (0, Interrupted.exit_code):  # 75: the leaf has said so itself
         raise Interrupted(f"{step.stage} was stopped", "run the same command again: it goes on from the last checkpoint")
     return code

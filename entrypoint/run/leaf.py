@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from entrypoint.run.events import Events
-from entrypoint.run.ranks import is_first, is_one_of_several, leave
+from entrypoint.run.ranks import end_with_launcher, is_first, is_on_first_node, is_one_of_several, leave
 from entrypoint.run.seal import write_durably
 from schemas.errors import CaissonError, GateRefused, MachineError
 from schemas.job import Task
@@ -41,6 +41,7 @@ it wrote (caffe2/serialize/inline_container.cc)."""
 
 def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
     """Do `work` for the task file named on the command line; what it returns becomes the manifest's summary."""
+    end_with_launcher()
     task = Task.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     events = Events(Path(task.events))
     try:
@@ -102,7 +103,10 @@ def is_disk_full(error: BaseException) -> bool:
 def _end(error: CaissonError, events: Events) -> NoReturn:
     print(f"caisson: {error}", file=sys.stderr, flush=True)
     try:
-        events.write("failed", what=error.what, fix=error.fix, exit_code=error.exit_code)
+        if is_on_first_node():
+            events.write("failed", what=error.what, fix=error.fix, exit_code=error.exit_code)
     except OSError as unwritten:  # a full disk must not hide why the leaf ends
         print(f"caisson: the event was not recorded: {unwritten}", file=sys.stderr, flush=True)
+    if is_one_of_several():
+        leave(error.exit_code)
     sys.exit(error.exit_code)

@@ -25,6 +25,10 @@ def set_aside(folder: Path) -> Path:
     return aside
 
 
+class Held(MachineError):
+    """Another process writes the artifact right now."""
+
+
 class Store:
     """One folder with every artifact of every run."""
 
@@ -123,7 +127,7 @@ class Store:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise MachineError(
+                raise Held(
                     f"another {step.stage} is writing {step.folder}/{step.id} right now", "wait for it, or stop it; the same command then goes on"
                 ) from None
             yield descriptor

@@ -12,7 +12,8 @@ from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import load_for_training, lora_config
-from entrypoint.run.ranks import is_first, rank, ranks
+from entrypoint.run.muster import muster
+from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import Interrupted
 from schemas.job import HOW, Task, TrainJob
@@ -29,6 +30,7 @@ def train(task: Task, events: Events) -> dict[str, Any]:
     trainer.train()
     trainer.saver.wait()
     if trainer.stop_asked and trainer.state.global_step < trainer.state.max_steps:
+        trainer.accelerator.wait_for_everyone()  # the first that leaves starts the clock of the others: it has to be sealed by then
         raise Interrupted(
             f"train was stopped at step {trainer.state.global_step}; its checkpoint is sealed", "run the same command again: it goes on from there"
         )
@@ -43,8 +45,7 @@ def _go_on(trainer: Any, checkpoints: Path, events: Events) -> None:
     """Let the trainer start where the newest valid checkpoint ends."""
     from entrypoint.run.resume import Resume
 
-    checkpoint = newest_valid(checkpoints, say if is_first() else _silent)
-    trainer.accelerator.wait_for_everyone()  # every rank has chosen before anything is cleared
+    checkpoint = _choose(checkpoints)
     if is_first():
         clear_the_way(checkpoints, checkpoint)
     trainer.accelerator.wait_for_everyone()
@@ -55,6 +56,18 @@ def _go_on(trainer: Any, checkpoints: Path, events: Events) -> None:
     if is_first():
         say(f"  goes on from {checkpoint.name}")
         events.write("resumed", checkpoint=checkpoint.name)
+
+
+def _choose(checkpoints: Path) -> Path | None:
+    """The first rank's choice, for all: nodes do not see at once what others wrote into a network file system."""
+    if not is_one_of_several():
+        return newest_valid(checkpoints, say)
+    import torch.distributed
+
+    chosen = newest_valid(checkpoints, say) if is_first() else None
+    told = [chosen.name if chosen else None]
+    torch.distributed.broadcast_object_list(told, src=0)
+    return checkpoints / told[0] if told[0] else None
 
 
 def build_trainer(task: Task, events: Events) -> Any:
@@ -76,13 +89,16 @@ def build_trainer(task: Task, events: Events) -> Any:
     job = task.job
     assert isinstance(job, TrainJob)
     _be_deterministic(job)
-    trackers = Trackers(task, events) if is_first() else None  # first: a key that is missing is said before the model is loaded
+    # What is missing is said before the model is loaded.
+    trackers = Trackers(task, events) if is_first() else None
     model_folder, shards = Path(task.inputs["model"]), Path(task.inputs["prepared"])
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
     validation, rows = token_rows(shards, "validation"), token_rows(shards, "train")
     assert rows is not None
     # Arguments come first: under ZeRO-3 they decide how the model is built.
     arguments = _arguments(job, Path(task.output), has_validation=validation is not None)
+    if job.nodes > 1:
+        muster(task)
     trainer = SealedTrainer(
         model=load_for_training(model_folder, job),
         args=arguments,
@@ -213,10 +229,6 @@ def _summary(output: Path) -> dict[str, Any]:
         "segments": json.loads((output / "segments.json").read_text(encoding="utf-8")),
         **json.loads((output / "measured.json").read_text(encoding="utf-8")),
     }
-
-
-def _silent(_: str) -> None:
-    """Ranks but the first say nothing."""
 
 
 if __name__ == "__main__":

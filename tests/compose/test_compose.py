@@ -1,35 +1,25 @@
 """What Compose is told: every stage a service, every service hardened, one port, one door."""
 
-import json
 import os
 import re
-import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+from composed import ACCELERATORS, ROOT, config, needs_compose, read
 
 from entrypoint.chain import STAGES
 from entrypoint.cli import cli
 from entrypoint.plan.saves import COMPOSE_GRACE
 from entrypoint.run.door import OPEN
 from schemas.job import ServeJob
-from schemas.track import Mlflow, Swanlab, Wandb
 
-ROOT = Path(__file__).resolve().parents[2]
-ACCELERATORS = ("cpu", "cuda")
 FILES = [ROOT / "compose.yaml", *sorted((ROOT / "compose").glob("*.yaml"))]
 TOOLS = {"plan", "status", "doctor", "ask"}
 ON_GPU = {"train", "export", "serve", "plan", "status", "doctor"}
 """Services that compute on a GPU or have to see it."""
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A Compose file with its anchors merged."""
-    return dict(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
 
 
 STAGES_FILE = read(ROOT / "compose" / "stages.yaml")
@@ -194,20 +184,6 @@ def test_cpu_reserves_nothing() -> None:
 
 # -- as Compose itself reads it
 
-needs_compose = pytest.mark.skipif(
-    not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0, reason="no docker compose here"
-)
-
-
-def config(kind: str, **environment: str) -> dict[str, Any]:
-    """`docker compose config` with nothing of this shell or a .env in it."""
-    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "ACCELERATOR": kind, **environment}
-    command = ["docker", "compose", "--env-file", "/dev/null", "--profile", "*", "config", "--format", "json"]
-    said = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    assert said.stderr == "", "a warning of Compose is a fault of the file"
-    return dict(json.loads(said.stdout))
-
 
 @needs_compose
 @pytest.mark.parametrize("kind", ACCELERATORS)
@@ -257,32 +233,3 @@ def test_unknown_accelerator_is_refused() -> None:
     )
     assert said.returncode != 0
     assert "accelerator.rocm.yaml" in said.stderr
-
-
-# -- trackers that send while training
-
-TRACK = read(ROOT / "compose" / "track.yaml")
-
-
-def test_the_overlay_gives_a_way_out_and_keys_and_nothing_else() -> None:
-    assert set(TRACK["services"]) == {"train", "plan", "status"}
-    assert set(TRACK["services"]["train"]) == {"network_mode", "secrets", "environment"}
-    assert all(service["network_mode"] == "bridge" for service in TRACK["services"].values())
-    assert all(value is None for value in TRACK["services"]["train"]["environment"].values()), "passed on where the host has it"
-    for tracker in (Wandb, Swanlab, Mlflow):
-        path = tracker.model_fields["key_file"].default
-        name = path.rpartition("/")[2]
-        assert path == f"/run/secrets/{name}"
-        assert name in TRACK["services"]["train"]["secrets"] and TRACK["secrets"][name] == {"file": f"${{{name.upper()}_FILE:-/dev/null}}"}
-    assert set(TRACK["secrets"]) == set(TRACK["services"]["train"]["secrets"])
-
-
-@needs_compose
-@pytest.mark.parametrize("kind", ACCELERATORS)
-def test_config_with_the_overlay(kind: str) -> None:
-    before = config(kind)["services"]
-    after = config(kind, COMPOSE_FILE="compose.yaml:compose/track.yaml")["services"]
-    assert {name for name in before if before[name] != after[name]} == {"train", "plan", "status"}
-    assert (before["train"]["network_mode"], after["train"]["network_mode"]) == ("none", "bridge")
-    for name in ("user", "read_only", "cap_drop", "security_opt", "tmpfs", "volumes", "image", "command"):
-        assert before["train"][name] == after["train"][name]

@@ -12,14 +12,13 @@ LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=
 
 
 def test_single_is_plain_python() -> None:
-    assert launcher(LOAD) == ("python", "-m")
+    assert launcher(LOAD, 300) == ("python", "-m")
 
 
 @pytest.mark.parametrize(("strategy", "ranks"), [("ddp", 8), ("zero3", 2), ("zero2", 1), ("ddp", 1)])
-def test_others_go_through_torchrun(strategy: str, ranks: int) -> None:
-    """Even one rank: DeepSpeed and DDP look for its variables."""
-    torchrun = ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={ranks}", "-m")
-    assert launcher(replace(LOAD, strategy=strategy, ranks=ranks)) == torchrun
+def test_others_go_through_the_launcher(strategy: str, ranks: int) -> None:
+    """Even one rank: DeepSpeed and DDP look for torchrun's variables."""
+    assert launcher(replace(LOAD, strategy=strategy, ranks=ranks), 300) == ("python", "-m", "entrypoint.run.launch", f"--ranks={ranks}", "--grace=270")
 
 
 @pytest.mark.parametrize(("strategy", "told"), [("single", False), ("ddp", True), ("zero3", True)])
@@ -27,11 +26,6 @@ def test_ranks_speak_over_loopback(strategy: str, told: bool) -> None:
     """train has no network: `lo` is all that there is."""
     found = environment(facts(), replace(LOAD, strategy=strategy, ranks=2))
     assert {k: v for k, v in found.items() if k.endswith("_IFNAME")} == ({"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"} if told else {})
-
-
-@pytest.mark.parametrize(("strategy", "told"), [("single", None), ("ddp", "930"), ("zero3", "930")])
-def test_torchrun_waits_as_long_as_compose(strategy: str, told: str | None) -> None:
-    assert environment(facts(), replace(LOAD, strategy=strategy), stop_seconds=930).get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT") == told
 
 
 @pytest.mark.parametrize(("gpus", "strategy", "told"), [(8, "single", True), (1, "single", False), (8, "ddp", False)])

@@ -4,7 +4,7 @@ import pytest
 from known import H100, T4, facts, inputs, spec
 
 from entrypoint.plan import plan_train
-from schemas.errors import UsageError
+from schemas.errors import MachineError, UsageError
 
 
 def test_settings_have_reasons_and_reach_the_job() -> None:
@@ -13,7 +13,18 @@ def test_settings_have_reasons_and_reach_the_job() -> None:
     assert job.stage == "train"
     assert job.engine == {"wrap": "each decoder layer", "reshard_after_forward": True, "param_dtype": "bf16", "reduce_dtype": "fp32"}
     assert all(setting.why for setting in plan.engine)
-    assert "torch.distributed.run" in " ".join(plan.steps[0].argv) or job.ranks == 2
+    assert job.ranks == 2
+    assert "entrypoint.run.launch" in plan.steps[0].argv
+
+
+def test_each_process_reads_the_whole_model_once() -> None:
+    from known import LLAMA_8B
+
+    plan = plan_train(spec("adapter: {kind: lora}\nhardware: {strategy: fsdp}\n"), facts(*(H100,) * 8, config=LLAMA_8B, ram_gib=500.0), inputs())
+    host = next(d for d in plan.decisions if d.field == "host memory")
+    assert "whole weights, at the start" in host.why
+    with pytest.raises(MachineError, match="keeps .* GiB in the host's memory"):
+        plan_train(spec("adapter: {kind: lora}\nhardware: {strategy: fsdp}\n"), facts(*(H100,) * 8, config=LLAMA_8B, ram_gib=64.0), inputs())
 
 
 @pytest.mark.parametrize(

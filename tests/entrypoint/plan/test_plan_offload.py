@@ -65,7 +65,7 @@ def test_automatic_strategy_under_offload(gib: float, strategy: str, reason: str
     plan = plan_of(machine(gib, ram=500.0), f"{FULL}hardware: {{offload: cpu}}")
     assert (job_of(plan).strategy, job_of(plan).ranks) == (strategy, 1)
     assert reason in why(plan, "hardware.strategy")[1]
-    assert "torch.distributed.run" in plan.steps[0].argv
+    assert "entrypoint.run.launch" in plan.steps[0].argv
 
 
 def test_host_memory_that_is_too_little_is_refused_with_its_terms() -> None:

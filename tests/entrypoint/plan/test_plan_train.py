@@ -135,7 +135,7 @@ def test_strategy(cards: tuple[float, ...], text: str, strategy: str, ranks: int
     assert (job.strategy, job.ranks) == (strategy, ranks)
     assert why(plan, "hardware.strategy")[0] == f"{strategy}, {ranks} process(es)"
     assert bool(job.engine) is strategy.startswith("zero")
-    assert (f"--nproc-per-node={ranks}" in plan.steps[0].argv) is (strategy != "single")
+    assert (f"--ranks={ranks}" in plan.steps[0].argv) is (strategy != "single")
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "zero1", "zero2", "zero3"])
