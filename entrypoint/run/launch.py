@@ -46,6 +46,15 @@ EXIT_SECONDS = 60
 class Agent(LocalElasticAgent):
     """torchrun's agent. A rank that has said why it ends is not started again: it would say the same."""
 
+    patience = 30
+    """Seconds between SIGTERM and SIGKILL: torchrun's own, until somebody has told the run to stop."""
+
+    def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, timeout: int = 0) -> None:
+        # torch 2.13 can be told the time, 2.11 cannot.
+        if self._pcontext:
+            self._pcontext.close(death_sig, self.patience)
+        super()._shutdown(death_sig)
+
     def _monitor_workers(self, worker_group: Any) -> Any:
         result = super()._monitor_workers(worker_group)
         if any(failure.exitcode in TOLD for failure in result.failures.values()):
@@ -70,15 +79,15 @@ class Launcher:
     def __init__(self, options: argparse.Namespace):
         self.options = options
         self.stopped = False
+        self.agent: Agent | None = None
 
     def run(self) -> int:
         """Until every rank of this node has ended. Raises what no rank has said."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        agent: Agent | None = None
         try:
             spec = self._worker_spec()
-            agent = Agent(spec, DefaultLogsSpecs(), exit_barrier_timeout=EXIT_SECONDS, shutdown_timeout=self.options.grace)
+            agent = self.agent = Agent(spec, DefaultLogsSpecs(), exit_barrier_timeout=EXIT_SECONDS)
             with self._words_for_a_rendezvous():
                 result = agent.run()
             code = code_of(result.failures.values())
@@ -86,9 +95,9 @@ class Launcher:
                 spec.rdzv_handler.shutdown()  # the other nodes need not wait for this one
             return code
         except SignalException:
-            if agent is None or not agent.has_ranks:
+            if self.agent is None or not self.agent.has_ranks:
                 raise Interrupted("stopped before the processes of the step had started", "run the same command again") from None
-            return code_of(agent.failures(), stopped=True)
+            return code_of(self.agent.failures(), stopped=True)
 
     @contextmanager
     def _words_for_a_rendezvous(self) -> Iterator[None]:
@@ -146,6 +155,8 @@ class Launcher:
         """The first signal goes on to the ranks; they have `grace` seconds from then, however many follow."""
         if not self.stopped:
             self.stopped = True
+            if self.agent:
+                self.agent.patience = self.options.grace
             raise SignalException("told to stop", signal.SIGTERM)
 
 
