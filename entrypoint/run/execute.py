@@ -27,6 +27,9 @@ from schemas.plan import Plan, Step
 
 REFUSED = (UsageError.exit_code, GateRefused.exit_code)
 POLL_SECONDS = 1.0
+SEEN_SECONDS = 30.0
+"""For what one node wrote to be seen on another: network file systems remember for so long what is not there."""
+
 STARTS_ANEW = ("fetch", "prepare")
 """Stages of which a refused attempt is of no more use; what an export was refused for is there to be looked at."""
 
@@ -108,7 +111,7 @@ def _lead(step: Step, name: str, store: Store, launch: Launch, lock: int) -> Non
             shutil.rmtree(partial, ignore_errors=True)
             path.unlink(missing_ok=True)
         _judge(code, step, argv, task.events)
-    left = json.loads(Path(task.summary).read_text(encoding="utf-8"))
+    left = json.loads(_summary(step, Path(task.summary)))
     seal(partial, final, _manifest(step, name, left))
     Path(task.summary).unlink()
     path.unlink()
@@ -117,6 +120,16 @@ def _lead(step: Step, name: str, store: Store, launch: Launch, lock: int) -> Non
         know_disk(store.root)
     events.write("sealed", stage=step.stage, identity=step.identity, seconds=round(seconds, 3))
     say(f"{step.stage}: {step.title}: sealed {step.folder}/{step.id} in {seconds:.0f} s")
+
+
+def _summary(step: Step, path: Path) -> str:
+    """What the first process left. Of several nodes another may have had it: it is seen here a little later, or that node died too early."""
+    end = time.monotonic() + (SEEN_SECONDS if _nodes(step) > 1 else 0)
+    while not path.is_file() and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
+    if _nodes(step) > 1 and not path.is_file():
+        raise Interrupted(f"{step.stage}: the node of the first process died before it had said what was made", "run the same command again on every node")
+    return path.read_text(encoding="utf-8")
 
 
 def _was_done(step: Step, name: str, store: Store) -> bool:
@@ -138,7 +151,8 @@ def _help(step: Step, name: str, store: Store, launch: Launch) -> None:
         path = Path(folder) / "task.json"
         path.write_text(task.model_dump_json(indent=2), encoding="utf-8")
         argv = _argv(step, path)
-        _judge(launch(step, argv, step.environment, None), step, argv, task.events)
+        if not Path(task.summary).is_file():  # else all ranks have ended well, and only the seal is still to come: no node would meet this one
+            _judge(launch(step, argv, step.environment, None), step, argv, task.events)
 
 
 def _judge(code: int, step: Step, argv: tuple[str, ...], events: str) -> None:

@@ -30,7 +30,8 @@ def muster(task: Task) -> None:
         return everyone
 
     node = socket.gethostname()
-    probe = Path(task.output) / f".one-store-{secrets.token_hex(8)}"
+    # Beside the output, whose own name is another where the plan is.
+    probe = Path(task.output).parent / f".one-store-{secrets.token_hex(8)}"
     if is_first():
         write_durably(probe, node)
     try:

@@ -11,7 +11,7 @@ from kept_store import plan, step
 
 from entrypoint.run.execute import Told, execute
 from entrypoint.run.store import Store
-from schemas.errors import MachineError, StepFailed
+from schemas.errors import Interrupted, MachineError, StepFailed
 from schemas.job import AdapterJob, TrainJob
 from schemas.plan import Step
 
@@ -143,6 +143,27 @@ def test_what_all_have_done_is_sealed_without_them(store: Store) -> None:
     recorded = Recorded()
     execute(plan(shared()), store, recorded)
     assert store.find(shared()) and recorded.calls == []
+
+
+def test_a_node_that_comes_back_after_the_work_waits_for_the_seal_alone(store: Store) -> None:
+    """Its launcher would wait for nodes that have ended."""
+    led = Led(store, nothing)
+    Path(store.root / "n/train" / f".summary-{shared().id}.json").write_text("{}")
+    helps = Helps(led)
+    threading.Timer(0.5, led.may_end.set).start()
+    execute(plan(shared()), store, helps)
+    led.thread.join()
+    assert store.find(shared()) and helps.tasks == []
+
+
+def test_a_first_rank_that_died_before_its_last_word_means_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another node: the launcher of this one has seen its own ranks end well."""
+    monkeypatch.setattr("entrypoint.run.execute.SEEN_SECONDS", 0.1)
+    with pytest.raises(Interrupted, match="the node of the first process died before"):
+        execute(plan(shared()), store, lambda *_: 0)
+    assert store.find(shared()) is None
+    execute(plan(shared()), store, Recorded())
+    assert store.find(shared())
 
 
 def test_a_summary_without_its_folder_counts_for_nothing(store: Store) -> None:
