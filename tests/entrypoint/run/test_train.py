@@ -110,7 +110,7 @@ def test_automatic_checkpoints_keep_apart_what_a_slow_disk_writes(sources, fetch
     """By steps alone about twenty would be due; the store remembers a disk on which writing one takes longer than the steps between."""
     fetched = shutil.copytree(fetched, tmp_path / "store")
     (fetched / DISK_SPEED).write_text(DiskSpeed(gib_per_second=2.0e-4, measured_at=time.time()).model_dump_json())
-    path = spec(tmp_path, *sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 12, learning_rate: 1.0e-3, batch_tokens: 240}")
+    path = spec(tmp_path, *sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 20, learning_rate: 1.0e-3, batch_tokens: 240}")
     said = run("train", path, "--store", fetched, cwd=tmp_path)
     apart = json.loads((trained(said, fetched) / "manifest.json").read_text())["job"]["checkpoint_apart"]
     events = [json.loads(line) for line in (fetched / "tiny" / "logs" / "train.jsonl").read_text().splitlines()]
