@@ -1,0 +1,52 @@
+"""Rows to the table of README.md."""
+
+import collections
+import json
+import sys
+from pathlib import Path
+
+from judge import OUTCOMES
+
+PARTS = {
+    "faults": "a fault at every call of one save",
+    "end": "a fault at every call that makes the final artifact",
+    "full": "a disk that fills up",
+    "damage": "a file of the newest checkpoint damaged",
+    "kills": "killed at a random moment, two processes",
+    "control": "control",
+}
+
+
+def group(row: dict) -> str:
+    """The line of the table that a row belongs to."""
+    if row["part"] in ("faults", "end"):
+        how = row["how"]
+        return f"{row['call']}: {'killed' if 'kill' in how else 'power cut' if 'cut' in how else how}"
+    if row["part"] == "damage":
+        return "nothing damaged" if not row["file"] else row["how"]
+    return row["id"].split("/", 2)[2] if row["part"] == "control" else PARTS[row["part"]]
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown: one line a kind of trial, the outcomes of each column beside each other."""
+    rows = [row for row in rows if "outcome" in row]
+    columns = sorted({row["column"] for row in rows})
+    lines = ["| trial | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for part, title in PARTS.items():
+        groups = sorted({group(row) for row in rows if row["part"] == part})
+        for name in [title, *(g for g in groups if g != title)] if groups else ():
+            cells = [summary([r for r in rows if r["part"] == part and r["column"] == c and name in (title, group(r))]) for c in columns]
+            lines.append(f"| {f'**{title}**' if name == title else name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def summary(rows: list[dict]) -> str:
+    """Counts of a cell."""
+    if not rows:
+        return "-"
+    counts = collections.Counter(row["outcome"] for row in rows)
+    return f"{len(rows)}: " + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + f"; at most {max(r['repeated'] for r in rows)} steps again"
+
+
+if __name__ == "__main__":
+    print(table(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["rows"]))
