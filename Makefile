@@ -6,15 +6,15 @@ PYTHON := .venv/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e generate generated bench down clean
+.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e test-faults test-faults-few generate generated bench down clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: preflight images model key ## Everything from nothing to an answer: set-up, training, serving, base against tuned
 	@bash demo/run.sh
 
-test: test-light test-images test-e2e ## Everything that CI runs
+test: test-light test-images test-e2e test-faults-few ## Everything that CI runs
 
 preflight: ## What would stop the demo, looked for in its first second
 	@bash setup/preflight.sh
@@ -47,13 +47,19 @@ generate: venv ## Write schemas/spec.schema.json, docs/spec.md, docs/cli.md
 	@$(PYTHON) -m schemas.generate && $(PYTHON) images/digests.py && $(PYTHON) -m entrypoint.manual
 
 test-light: lint generated ## Tests without images, under a minute
-	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not gpu"
+	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not gpu and not faults"
 
 test-images: images model venv ## Real tiny runs of each stage, inside its image
 	@bash tests/image/run.sh
 
 test-e2e: images model key venv ## The demo's chain through Compose, talked to by the openai client
 	@$(PYTHON) -m pytest -m e2e tests/e2e
+
+test-faults-few: images venv ## Kills, full disks and damaged files during training, a few of each: some minutes
+	@$(PYTHON) -m pytest -m faults tests/faults
+
+test-faults: images venv ## Every call of a save failing in every way, a hundred kills: hours
+	@$(PYTHON) -m pytest -m faults tests/faults --whole -s
 
 bench: venv ## Measure what bench/ claims
 	@for script in bench/*/run.py; do $(PYTHON) $$script; done
