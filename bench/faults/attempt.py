@@ -15,7 +15,7 @@ from columns import ROOT, Column, empty
 from injector import KILLED, Call, Injector
 from judge import Left, outcome, read_left
 
-TIMEOUT = 240
+TIMEOUT, TICK = 240, 0.01
 ERROR = re.compile(r"(\[rank\d+\]: )?([\w.]+(Error|Exception|Refused)|caisson|error)\b.*: ")
 
 
@@ -58,14 +58,15 @@ class Bench:
         began = time.monotonic()
         with said.open("wb") as stream:
             process = subprocess.Popen(command, cwd=self.place, env=environment, stdout=stream, stderr=subprocess.STDOUT)
-            try:
-                if watch:
-                    watch(process, before)
-                code: int | str = process.wait(TIMEOUT)
-            except subprocess.TimeoutExpired:
-                code = "hangs"
+            if watch:
+                watch(process, before)
+            code: int | str = "hangs"
+            for _ in range(int(TIMEOUT / TICK)):  # counted, not timed: a container may be paused
+                if process.poll() is not None:
+                    code = KILLED if process.returncode == -signal.SIGKILL else process.returncode
+                    break
+                time.sleep(TICK)
         end_everything(process)
-        code = KILLED if code == -signal.SIGKILL else code
         text = said.read_text(encoding="utf-8", errors="replace")
         steps = self.steps()[before:]
         return Attempt(

@@ -48,5 +48,23 @@ def summary(rows: list[dict]) -> str:
     return f"{len(rows)}: " + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + f"; at most {max(r['repeated'] for r in rows)} steps again"
 
 
+def notes(rows: list[dict]) -> list[str]:
+    """What the outcomes do not say: how a run ended that a fault left alive, and trials in which nothing happened."""
+    found = []
+    rows = [row for row in rows if "outcome" in row]
+    for column in sorted({row["column"] for row in rows}):
+        own = [row for row in rows if row["column"] == column]
+        for title, chosen in (
+            ("a full disk", [r for r in own if r.get("how") == "ENOSPC" or r["part"] == "full"]),
+            ("EIO", [r for r in own if r.get("how") == "EIO"]),
+        ):
+            ends = collections.Counter(f"exit {a['code']}{', traceback' if a['traceback'] else ''}" for a in (r["attempts"][0] for r in chosen))
+            found.append(f"{column}, {title}: " + ", ".join(f"{n} x {end}" for end, n in sorted(ends.items())))
+        idle = [r["id"] for r in own if r.get("hit") == [] or (r["part"] == "kills" and r["attempts"][0]["code"] == 0)]
+        found.append(f"{column}: {len(idle)} trials in which the fault was not reached or the kill came too late")
+    return found
+
+
 if __name__ == "__main__":
-    print(table(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["rows"]))
+    read = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["rows"]
+    print(table(read), *notes(read), sep="\n")

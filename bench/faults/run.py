@@ -14,7 +14,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from report import table
+from report import notes, table
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -41,7 +41,7 @@ def main() -> None:
     rows = read(asked.rows)
     if asked.result:
         _write(rows, asked.result)
-    print(table(rows))
+    print(table(rows), *notes(rows), sep="\n")
 
 
 def read(path: Path) -> list[dict]:
