@@ -11,7 +11,7 @@ SHELL := /bin/bash
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: preflight images model key ## Everything from nothing to an answer: set-up, training, serving, base against tuned
+demo: preflight images model key ## From nothing to an answer: set up, train, serve, compare
 	@bash demo/run.sh
 
 test: test-light test-images test-e2e test-faults-few ## Everything that CI runs
@@ -19,10 +19,10 @@ test: test-light test-images test-e2e test-faults-few ## Everything that CI runs
 preflight: ## What would stop the demo, looked for in its first second
 	@bash setup/preflight.sh
 
-engine: ## Docker Engine and Compose, installed from Debian's packages where they are missing
+engine: ## Docker Engine and Compose, from Debian's packages
 	@bash setup/engine.sh
 
-images: engine venv ## The images of $(ACCELERATOR)
+images: engine venv ## The images; of CUDA with ACCELERATOR=cuda
 	@bash setup/images.sh $(ACCELERATOR)
 
 push: images ## Push the images to REGISTRY
@@ -52,7 +52,7 @@ test-light: lint generated ## Tests without images, under a minute
 test-images: images model venv ## Real tiny runs of each stage, inside its image
 	@bash tests/image/run.sh
 
-test-e2e: images model key venv ## The demo's chain through Compose, talked to by the openai client
+test-e2e: images model key venv ## The demo's chain through Compose, with an openai client
 	@$(PYTHON) -m pytest -m e2e tests/e2e
 
 test-faults-few: images venv ## Kills, full disks and damaged files during training, a few of each: some minutes

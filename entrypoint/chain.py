@@ -3,9 +3,12 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from entrypoint.documents import read_document
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
-from entrypoint.plan.fetch import row_sources
-from entrypoint.probe import probe, read_model
+from entrypoint.plan.fetch import refuse_absent, row_sources
+from entrypoint.probe import key_file, probe, read_model
+from entrypoint.run.door import read_keys
+from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
 from schemas.errors import CaissonError, SpecError, UsageError
 from schemas.facts import Facts
@@ -29,6 +32,9 @@ class Chain:
     plans: dict[Stage, Plan]
     errors: dict[Stage, CaissonError]
     """Stages that this machine or this spec cannot plan, with the reason."""
+
+    refusals: tuple[tuple[Stage, CaissonError], ...] = ()
+    """What stages that can be planned will refuse once they run, as far as a look tells."""
 
     def plan(self, stage: Stage) -> Plan:
         """The plan of one stage; raises why there is none, or what has to run before."""
@@ -59,7 +65,8 @@ class Chain:
     def merged(self) -> Plan:
         """One plan of all stages, for reading."""
         plans = list(self.plans.values())
-        waiting = tuple(error.what if error.what.startswith(f"{stage}: ") else f"{stage}: {error.what}" for stage, error in self.errors.items())
+        every = (*self.refusals, *self.errors.items())
+        waiting = tuple(error.what if error.what.startswith(f"{stage}: ") else f"{stage}: {error.what}" for stage, error in every)
         return Plan(
             name=self.spec.name, steps=tuple(s for p in plans for s in p.steps), decisions=tuple(d for p in plans for d in p.decisions), waiting=waiting
         )
@@ -67,17 +74,7 @@ class Chain:
 
 def read_spec(path: Path) -> Spec:
     """The spec of a file; raises SpecError for what is wrong in it and UsageError for a file that cannot be read."""
-    try:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder", "name the spec's file")
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not there", "name a spec file; examples are in specs/") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}", "save the file as UTF-8") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-    return load(text, path.name)
+    return load(read_document(path, "spec file", "name a spec file; examples are in specs/"), path.name)
 
 
 def machine(spec: Spec, store: Store) -> Facts:
@@ -113,6 +110,29 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
     return Chain(spec, facts, inputs, plans, errors)
 
 
+def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
+    """The chain with what fetch will refuse of local sources, and serve of its key: found by looking now, not after the stages between.
+
+    Of sources that are out of sight the stages after fetch take what was sealed before; fetch itself does not.
+    """
+    found: list[tuple[Stage, CaissonError]] = []
+    fetch = chain.plans["fetch"].steps if "fetch" in chain.plans else ()
+    for step, sealed in zip(fetch, (chain.inputs.model, chain.inputs.data), strict=False):
+        try:
+            there = store.find(step) if fetch_itself else sealed
+            if not there and step.job.stage == "fetch":
+                refuse_absent([step], chain.facts)
+                check_local(step.job)
+        except CaissonError as error:
+            found.append(("fetch", error))
+    if (key := key_file()) and "serve" in chain.plans:
+        try:
+            read_keys(key)
+        except CaissonError as error:
+            found.append(("serve", error))
+    return replace(chain, refusals=tuple(found))
+
+
 def _plan(stage: Stage, spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     if stage == "fetch":
         return plan_fetch(spec, facts)
@@ -130,4 +150,4 @@ def _find(step: Step, store: Store, facts: Facts) -> Sealed | None:
 
 
 def _out_of_sight(sources: tuple[str, ...], facts: Facts) -> bool:
-    return any(source in facts.sources and facts.sources[source].kind == "missing" for source in sources)
+    return any(source in facts.sources and facts.sources[source].kind in ("missing", "unreadable") for source in sources)

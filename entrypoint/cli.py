@@ -5,19 +5,19 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from entrypoint import __version__, render
-from entrypoint.chain import STAGES, Chain, follow, machine, read_spec
+from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec
 from entrypoint.doctor import examine
-from entrypoint.plan.fetch import refuse_missing
+from entrypoint.documents import read_document
 from entrypoint.probe import probe
-from entrypoint.run.execute import Told, become, execute, replace_process
+from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
-from entrypoint.status import states
-from schemas.errors import CaissonError, Interrupted, SpecError, UsageError
+from entrypoint.status import State, states
+from schemas.errors import CaissonError, Interrupted, SpecError, StepFailed, UsageError
 from schemas.facts import Facts
 from schemas.generate import make_json_schema
 from schemas.plan import Stage
@@ -57,14 +57,14 @@ def validate(spec: Path) -> None:
 def plan(spec: Path, store: Path, facts_file: Path | None, as_json: bool) -> None:
     """Print what every stage would do on this machine, and why, without doing it."""
     wanted = read_spec(spec)
-    facts = _read_facts(facts_file) if facts_file else machine(wanted, Store(store))
-    chain = follow(wanted, facts, Store(store))
+    place = Store(store)
+    chain = follow(wanted, _read_facts(facts_file), place) if facts_file else foresee(follow(wanted, machine(wanted, place), place), place)
     if as_json:
         click.echo(chain.merged().model_dump_json(indent=2))
     else:
-        render.show_plan(chain.merged(), facts)
-    if chain.errors:
-        raise next(iter(chain.errors.values()))
+        render.show_plan(chain.merged(), chain.facts)
+    for error in (*(error for _, error in chain.refusals), *chain.errors.values()):
+        raise error
 
 
 def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
@@ -74,8 +74,8 @@ def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
         for step in steps.steps:
             click.echo(f"{stage}: {step.title}: up to date ({step.folder}/{step.id})")
         return
-    if stage == "fetch":
-        refuse_missing([step for step in steps.steps if not place.find(step)], chain.facts)
+    for _, error in foresee(chain, place, fetch_itself=stage == "fetch").refusals:
+        raise error
     render.show_plan(steps, chain.facts)
     render.show_line()
     execute(steps, place)
@@ -110,9 +110,11 @@ def serve(spec: Path, store: Path) -> None:
     """Serve the exported model over the OpenAI API until stopped."""
     chain, place = _chain(spec, store)
     steps = chain.plan("serve")
+    for _, error in foresee(chain, place).refusals:
+        raise error
     render.show_plan(steps, chain.facts)
     render.show_line()
-    become(steps.steps[0], steps.name, place)
+    attend(steps.steps[0], steps.name, place)
 
 
 @cli.command()
@@ -123,21 +125,31 @@ def serve(spec: Path, store: Path) -> None:
 def ask(spec: Path, question: str, store: Path, base: bool) -> None:
     """Ask the exported model, or its base, one QUESTION without a server."""
     chain, place = _chain(spec, store, "export")
-    replace_process("entrypoint.run.ask", str(place.root / chain.folder("model" if base else "exported")), question)
+    role = "model" if base else "exported"
+    folder = chain.folder(role)
+    place.verify(folder, role)
+    replace_process("entrypoint.run.ask", str(place.root / folder), question)
 
 
 @cli.command()
 @spec_argument
 @store_option
 @json_option
-def status(spec: Path, store: Path, as_json: bool) -> None:
+@click.option("--verify", is_flag=True, help="Read every byte; exit 1 where something is damaged.")
+def status(spec: Path, store: Path, as_json: bool, verify: bool) -> None:
     """Say what is sealed, what is stale, and why."""
     chain, place = _chain(spec, store, "export")
-    found = states(chain, place)
+    found = states(chain, place, hashes=verify)
     if as_json:
         click.echo(json.dumps([vars(s) for s in found], indent=2))
-        return
-    render.show_table(("stage", "state", "artifact", "why"), [(s.stage, s.state, s.folder, s.why) for s in found], COLOURS)
+    else:
+        _show_states(found)
+    if verify and any(s.state == "damaged" for s in found):
+        sys.exit(StepFailed.exit_code)
+
+
+def _show_states(found: list[State]) -> None:
+    render.show_table(("stage", "state", "artifact", "why"), [(f"{s.stage} {s.part}".strip(), s.state, s.folder, s.why) for s in found], COLOURS)
 
 
 @cli.command()
@@ -161,16 +173,13 @@ def schema() -> None:
 
 
 def _read_facts(path: Path) -> Facts:
+    text = read_document(path, "facts file", "record this machine's facts, or take one of tests/facts/")
     try:
-        return Facts.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not there", "record this machine's facts, or take one of tests/facts/") from None
-    except ValueError as error:
-        detail: Any = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
+        return Facts.model_validate_json(text)
+    except ValidationError as error:
+        detail = error.errors()[0]
         where = ": ".join(filter(None, (str(path), ".".join(map(str, detail["loc"])))))
         raise UsageError(f"{where}: not a facts file: {detail['msg']}", "its form is in schemas/facts.py") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
 
 
 def _stop(number: int, _: object) -> None:

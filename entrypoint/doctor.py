@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entrypoint import probe
+from entrypoint.run.door import read_keys
+from schemas.errors import CaissonError
 from schemas.facts import Facts
 
 ENGINE_AT_LEAST = (26, 0)
@@ -30,7 +32,7 @@ class Finding:
 
 def examine(facts: Facts, store: Path) -> list[Finding]:
     """Every check that makes sense where this runs: the engine on a host, shared memory in a container."""
-    findings = [_gpu(facts), _disk(facts), _ram(facts), _store(store)]
+    findings = [_gpu(facts), _disk(facts), _ram(facts), _store(store), *_key()]
     if probe.in_container():
         return [*findings, _shm(facts)]
     return [*_engine(facts), *findings]
@@ -95,6 +97,18 @@ def _shm(facts: Facts) -> Finding:
     if facts.shm_gib >= SHM_GIB:
         return Finding("shared memory", "ok", f"{facts.shm_gib:.1f} GiB")
     return Finding("shared memory", "warn", f"{facts.shm_gib * 1024:.0f} MiB at /dev/shm", "set SHM_SIZE=8gb in .env, or --shm-size with docker run")
+
+
+def _key() -> list[Finding]:
+    """Nothing in a container that has no key to see; on a host a missing one, or one that only the server's user may read, is no fault yet."""
+    key = probe.key_file()
+    if key is None:
+        return []
+    try:
+        read_keys(key)
+    except CaissonError as error:
+        return [Finding("API key", "fail", error.what, error.fix or "")]
+    return [Finding("API key", "ok", str(key))]
 
 
 def _store(store: Path) -> Finding:

@@ -1,10 +1,14 @@
 """Machine and environment -> Facts. The only reader of both; every number that it cannot get is an error, not a guess."""
 
+import errno
 import json
 import os
 import shutil
+import stat
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -16,6 +20,14 @@ from schemas.model import HUBS
 
 GIB = 1024**3
 GLOB_CHARACTERS = "*?["
+MAX_FILES = 100_000
+"""Of one source: looked at on every run. `/` has more."""
+
+GONE = (errno.ENOENT, errno.ESRCH, errno.ELOOP, errno.ENOTDIR)
+"""What a file or folder that is listed may turn out to be: a link to nowhere, or, in /proc, of a process that has ended."""
+
+CONFIG_BYTES = 64 * 2**20
+"""No config is larger."""
 
 
 def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, Path] | None = None) -> Facts:
@@ -28,6 +40,7 @@ def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, P
         ram_gib=round(usable_ram() / GIB, 2),
         disk_free_gib=round(shutil.disk_usage(nearest_folder(store)).free / GIB, 1),
         shm_gib=round(shutil.disk_usage("/dev/shm").total / GIB, 2),
+        network=has_network(),
         program=__version__,
         models={source: facts for source, folder in (model_folders or {}).items() if (facts := read_model(folder))},
         sources={s: look(s) for s in sources if s.partition("://")[0] not in HUBS},
@@ -84,42 +97,92 @@ def usable_ram() -> int:
     return total
 
 
+def has_network() -> bool:
+    """Whether an interface other than loopback is up; a container with `network_mode: none` has no other."""
+    return any(found.isup and "loopback" not in found.flags.split(",") for found in psutil.net_if_stats().values())
+
+
 def nearest_folder(path: Path) -> Path:
-    """The path or its closest parent that exists."""
-    while not path.exists():
+    """The path or its closest parent that exists, as far as this user can see."""
+    while True:
+        try:
+            if path.exists():
+                return path
+        except OSError:  # a name that is too long, a folder that may not be entered
+            pass
+        if path == path.parent:
+            return path
         path = path.parent
-    return path
 
 
 def look(source: str) -> SourceFacts:
-    """A local file, folder or glob as it lies on the disk."""
-    path = Path(source)
+    """A local file, folder or glob as it lies on the disk; what cannot be read is a fact, not an error."""
+    try:
+        return _look(Path(source))
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # nothing can be there
+            return SourceFacts(kind="missing")
+        return SourceFacts(kind="unreadable", fault=f"{error.filename or source} cannot be read: {error.strerror}")
+
+
+def _look(path: Path) -> SourceFacts:
     if path.is_file():
-        return SourceFacts(kind="file", files=(_stat(path, path.name),))
+        return SourceFacts(kind="file", files=_stat([(path, path.name)]))
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        return SourceFacts(kind="folder", files=tuple(_stat(p, p.relative_to(path).as_posix()) for p in files))
-    if any(c in source for c in GLOB_CHARACTERS):
+        return _folder([(p, p.relative_to(path).as_posix()) for p in sorted(islice(_walk(path), MAX_FILES + 1))])
+    if any(c in str(path) for c in GLOB_CHARACTERS):
         parent = Path(path.anchor) if path.is_absolute() else Path()
-        files = sorted(p for p in parent.glob(str(path.relative_to(path.anchor))) if p.is_file())
-        return SourceFacts(kind="folder" if files else "missing", files=tuple(_stat(p, str(p)) for p in files))
+        found = _folder([(p, str(p)) for p in sorted(islice(parent.glob(str(path.relative_to(path.anchor))), MAX_FILES + 1))])
+        return found if found.files or found.fault else SourceFacts(kind="missing")
     return SourceFacts(kind="missing")
 
 
-def _stat(path: Path, shown: str) -> tuple[str, int, int]:
-    found = path.stat()
-    return shown, found.st_size, found.st_mtime_ns
+def _folder(files: list[tuple[Path, str]]) -> SourceFacts:
+    if len(files) > MAX_FILES:
+        return SourceFacts(kind="unreadable", fault=f"more than {MAX_FILES:,} files")
+    return SourceFacts(kind="folder", files=_stat(files))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Everything below a folder but folders. Raises OSError for a folder that may not be listed: its files would be missing in silence.
+    Not for a hidden one, of which fetch takes nothing."""
+
+    def refuse(error: OSError) -> None:
+        hidden = any(part.startswith(".") for part in Path(error.filename).relative_to(folder).parts)
+        if error.errno not in GONE and not hidden:
+            raise error
+
+    for base, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(base, name) for name in names)
+
+
+def _stat(paths: list[tuple[Path, str]]) -> tuple[tuple[str, int, int], ...]:
+    """Path as shown, bytes and time of change of those that are regular files, after links."""
+    files = []
+    for path, shown in paths:
+        try:
+            found = path.stat()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            continue
+        if stat.S_ISREG(found.st_mode):
+            files.append((shown, found.st_size, found.st_mtime_ns))
+    return tuple(files)
 
 
 def read_model(folder: Path) -> ModelFacts | None:
     """config.json of a model folder; None where there is none that can be read (fetch says why)."""
+    path = folder / "config.json"
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not path.is_file() or path.stat().st_size > CONFIG_BYTES:
+            return None
+        config = json.loads(path.read_bytes())
+        if not isinstance(config, dict):
+            return None
+        weights = sum(size for _, size, _ in _stat([(p, p.name) for p in folder.glob("*.safetensors")]))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(config, dict):
-        return None
-    weights = sum(p.stat().st_size for p in folder.glob("*.safetensors"))
     return ModelFacts(config=config, stored_bytes=weights or None)
 
 
@@ -159,6 +222,17 @@ def in_container() -> bool:
     return "CAISSON_IMAGE" in os.environ
 
 
+def key_file() -> Path | None:
+    """The file of the API keys, where one is in sight: the secret in a container, what Compose would mount on a host. None for one that
+    is there and that only the server's user may read."""
+    path = Path("/run/secrets/api_key") if in_container() else Path(os.environ.get("API_KEY_FILE") or "secrets/api_key")
+    try:
+        return path if path.exists() and (in_container() or os.access(path, os.R_OK)) else None
+    except OSError:
+        return None
+
+
 def is_writable(folder: Path) -> bool:
-    """Whether files can be made in the folder or its closest existing parent."""
-    return os.access(nearest_folder(folder), os.W_OK)
+    """Whether files can be made in the folder or, where it is not there, it in its closest parent."""
+    nearest = nearest_folder(folder)
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK, effective_ids=True)

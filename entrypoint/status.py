@@ -1,12 +1,16 @@
 """What is sealed, what is stale and why, for each stage of one spec."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from entrypoint.chain import STAGES, Chain
 from entrypoint.run.seal import read_manifest
-from entrypoint.run.store import Store
+from entrypoint.run.store import MADE_BY, Store
 from schemas.manifest import Sealed
 from schemas.plan import Step
+
+SHOWN = 3
+"""Damaged files that a line names."""
 
 
 @dataclass(frozen=True)
@@ -14,35 +18,65 @@ class State:
     """One line of the status: `sealed`, `stale`, `started`, `damaged`, `absent` or `cannot`."""
 
     stage: str
+    part: str
+    """model or data, of fetch; empty for the others."""
+
     state: str
     folder: str
     why: str
 
 
-def states(chain: Chain, store: Store) -> list[State]:
-    """One or two states a stage, in order; serve makes no artifact and has none."""
+def states(chain: Chain, store: Store, *, hashes: bool = False) -> list[State]:
+    """One or two states a stage, in order; serve makes no artifact and has none. With `hashes` every byte is read."""
     found: list[State] = []
     for stage in STAGES[:-1]:
         if stage in chain.errors:
-            found.append(State(stage, "cannot", "", chain.errors[stage].what))
+            found.append(State(stage, "", "cannot", "", chain.errors[stage].what))
             continue
-        found += [_state(step, store) for step in chain.plans[stage].steps]
-    return found
+        found += [State(stage, _part(step), *_state(step, store)) for step in chain.plans[stage].steps]
+    return [*map(partial(_verified, store), found), *_elsewhere(chain, store, found)] if hashes else found
 
 
-def _state(step: Step, store: Store) -> State:
+def _verified(store: Store, state: State) -> State:
+    why = _damage(store, state.folder, state.stage) if state.state == "sealed" else ""
+    return replace(state, state="damaged", why=why) if why else state
+
+
+def _elsewhere(chain: Chain, store: Store, found: list[State]) -> list[State]:
+    """What later stages read though this machine would not make it: trained on another one, fetched from what is out of sight here."""
+    seen = {state.folder for state in found}
+    used = {role: sealed.folder for role in MADE_BY if (sealed := getattr(chain.inputs, role)) and sealed.folder not in seen}
+    return [
+        State(MADE_BY[role], role if MADE_BY[role] == "fetch" else "", "damaged", folder, why)
+        for role, folder in used.items()
+        if (why := _damage(store, folder, MADE_BY[role]))
+    ]
+
+
+def _damage(store: Store, folder: str, stage: str) -> str:
+    damage = store.damage(folder)
+    more = f" and {len(damage) - SHOWN} more" if len(damage) > SHOWN else ""
+    return f"{', '.join(damage[:SHOWN])}{more}; the next stage that reads it sets it aside, then {stage} makes it again" if damage else ""
+
+
+def _part(step: Step) -> str:
+    return step.job.role if step.job.stage == "fetch" else ""
+
+
+def _state(step: Step, store: Store) -> tuple[str, str, str]:
+    """The state, the folder and why."""
     if sealed := store.find(step):
-        return State(step.stage, "sealed", sealed.folder, _finished(sealed))
+        return "sealed", sealed.folder, _finished(sealed)
     if step.identity and store.final(step).is_dir():
         what = "files do not match the manifest" if read_manifest(store.final(step)) else "its manifest is gone or cannot be read"
-        return State(step.stage, "damaged", f"{step.folder}/{step.id}", f"{what}; the stage makes it again")
+        return "damaged", f"{step.folder}/{step.id}", f"{what}; the stage makes it again"
     if step.identity and store.partial(step).is_dir():
-        return State(step.stage, "started", f"{step.folder}/.partial-{step.id}", "not finished; the same command goes on")
+        return "started", f"{step.folder}/.partial-{step.id}", "not finished; the same command goes on"
     older = [s for s in store.sealed(step.folder) if _is_older(s, step)]
     if older:
         newest = max(older, key=lambda s: s.manifest.finished_at)
-        return State(step.stage, "stale", newest.folder, _differences(newest, step))
-    return State(step.stage, "absent", "", "has not run" if step.identity else "waits for an earlier stage")
+        return "stale", newest.folder, _differences(newest, step)
+    return "absent", "", "has not run" if step.identity else "waits for an earlier stage"
 
 
 def _is_older(sealed: Sealed, step: Step) -> bool:
@@ -54,11 +88,12 @@ def _is_older(sealed: Sealed, step: Step) -> bool:
 
 
 def _differences(sealed: Sealed, step: Step) -> str:
-    """Which decided values, inputs or versions are not those of today's plan."""
+    """Which decided values, inputs or versions are not those of today's plan. While an earlier stage has to run, many of the values are
+    assumed, and no reason."""
+    if not step.identity:
+        return "an earlier stage has to run first"
     now, then = step.job.model_dump(mode="json"), sealed.manifest.job
     changed = [f"{key}: {_short(then.get(key))} -> {_short(now.get(key))}" for key in now if now[key] != then.get(key)]
-    if not step.identity:
-        changed.append("an earlier stage has to run first")
     changed += [f"{role} is another" for role, content in step.input_contents.items() if sealed.manifest.inputs.get(role) != content]
     if step.image_lock != sealed.manifest.image_lock:
         changed.append("the image's packages changed")

@@ -21,10 +21,10 @@ resolve() {    # resolve OUTPUT ARGUMENTS...: Debian bookworm, Python 3.11; whee
 
 for accelerator in $WANT; do
     [ "$accelerator" = tests ] && continue
-    options=()
+    options=(--excludes all.exclude)
     if [ "$accelerator" = cpu ]; then
         echo "torch==2.13.0+cpu" > "$work/cpu.constraint"
-        options=(--find-links "$PIP_FIND_LINKS" --excludes cpu.exclude -c "$work/cpu.constraint")
+        options+=(--find-links "$PIP_FIND_LINKS" --excludes cpu.exclude -c "$work/cpu.constraint")
     fi
     inputs() { for image in "$@"; do ls "$image/requirements.in" "$image/$accelerator.in" 2>/dev/null || true; done; }
     # What is locked stays where it still fits.

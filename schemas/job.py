@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.base import Record
+from schemas.track import TrackerJob
 
 
 class FetchJob(Record):
@@ -86,9 +87,25 @@ class TrainJob(Record):
     checkpoint_every: int
     """Optimizer steps."""
 
+    checkpoint_seconds: float | None = None
+    """Also save when this much time has passed since the last."""
+
+    deterministic: bool = False
+    """Only kernels that give the same bits each time."""
+
+    max_bad_steps: int = 5
+    """Steps in a row whose gradients are not numbers before the run ends."""
+
+    watchdog_times: float = 30.0
+    """Median steps without one before the run is ended as hung."""
+
+    watchdog_seconds: float = 300.0
+    """But never before this."""
+
     keep: int
     seed: int
-    track: tuple[str, ...]
+    track: tuple[TrackerJob, ...]
+    """In no identity: where curves go decides no weight."""
 
 
 class ExportJob(Record):

@@ -123,7 +123,9 @@ def _example(schema: Node, model: Node, path: str, indent: str) -> Iterator[str]
     for key, node in model["properties"].items():
         here = f"{path}.{key}".lstrip(".")
         yield from (f"{indent}# {line}" for line in textwrap.wrap(_meaning(schema, node), WIDTH - 2 - len(indent), break_on_hyphens=False))
-        models = [] if _is_share(node.get("oneOf", [{}])[0]) else _models(schema, node)
+        # A share, or a list whose default is names alone: written as it is, in one line.
+        plain = _is_share(node.get("oneOf", [{}])[0]) or any(isinstance(item, str) for item in _listed(node.get("default")))
+        models = [] if plain else _models(schema, node)
         if not models:
             yield f"{indent}{key}: {_yaml(EXAMPLES.get(here, node.get('default', node.get('const', {}))), node)}"
             continue
@@ -136,6 +138,10 @@ def _example(schema: Node, model: Node, path: str, indent: str) -> Iterator[str]
             yield from (f"{indent}{key}:", *(line.replace("    #", "  #", 1) if at < first else line for at, line in enumerate(lines)))
         else:
             yield from (f"{indent}{key}:", *_example(schema, chosen, here, indent + "  "))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _models(schema: Node, node: Node) -> list[Node]:

@@ -23,6 +23,8 @@ def check_source(value: str) -> str:
         raise PydanticCustomError("source", "must be one line of printable text")
     scheme, found, rest = value.partition("://")
     if not found:
+        if any("**" in part and part != "**" for part in value.split("/")):
+            raise PydanticCustomError("source", "`**` must stand alone between slashes, as in /data/**/*.jsonl")
         return value
     if scheme not in HUBS:
         known = ", ".join(f"{hub}://" for hub in HUBS)

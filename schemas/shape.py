@@ -118,7 +118,8 @@ def write_as(annotation: Any, given: str | None = None) -> str | None:
     if item is not None:
         inner = write_as(item, given)
         return f"[{inner}]" if inner else None
-    if not models:
+    plain = [word for form in _tagged(annotation).values() if not models_in(form) for word in _words(form)]
+    if not models or given in plain:
         return given or (_words(annotation) or ["..."])[0]
     kinds = [word for model in models for word in kind_words(model)]
     if kinds:

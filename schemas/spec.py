@@ -9,7 +9,8 @@ from schemas.data import Data
 from schemas.method import Adapter, AutoAdapter, Method
 from schemas.model import Model
 from schemas.outcome import Evaluate, Export, Serve
-from schemas.train import Hardware, Tracker, Train
+from schemas.track import Track
+from schemas.train import Hardware, Train
 
 
 class Spec(Section):
@@ -48,5 +49,5 @@ class Spec(Section):
     evaluate: Evaluate = Evaluate()
     """The evaluation."""
 
-    track: Many[Tracker] = ("tensorboard",)
-    """Where the loss curve goes, beside the run's own events."""
+    track: Track = ("tensorboard",)
+    """Where the curves go, beside the run's own events: names, or mappings with `kind` and more."""

@@ -1,12 +1,10 @@
-"""Sections `train`, `hardware` and `track`: how the optimisation runs and where."""
+"""Sections `train` and `hardware`: how the optimisation runs and where."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from schemas.base import Auto, Percent, Section
-
-Tracker = Literal["tensorboard"]
 
 
 class Checkpoint(Section):
@@ -15,8 +13,21 @@ class Checkpoint(Section):
     every: Auto[Annotated[int, Field(ge=1)]] = None
     """Optimizer steps between two checkpoints. auto: about twenty in a run."""
 
+    every_minutes: Auto[Annotated[float, Field(gt=0, le=10_080)]] = None
+    """Minutes after which one is written whatever the steps say. auto: by steps alone."""
+
     keep: Annotated[int, Field(ge=1, le=100)] = 2
-    """How many of the newest checkpoints stay."""
+    """How many of the newest checkpoints stay. With 1, damage to the only one starts the run anew."""
+
+
+class Watchdog(Section):
+    """When a run counts as hung: it is ended with the stack of every process in the log, and the same command goes on."""
+
+    times: Annotated[float, Field(ge=3, le=10_000)] = 30.0
+    """How many times the median step may pass without one."""
+
+    at_least_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    """Patience however short the steps are."""
 
 
 class Train(Section):
@@ -54,6 +65,15 @@ class Train(Section):
 
     checkpoint: Checkpoint = Checkpoint()
     """When and how many checkpoints are kept."""
+
+    deterministic: Auto[bool] = None
+    """Only kernels that give the same bits each time, so that a resumed run equals one that was never stopped. auto: on a CPU, where it is free."""
+
+    max_bad_steps: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Steps whose gradients are not numbers are skipped and counted; so many in a row end the run."""
+
+    watchdog: Watchdog = Watchdog()
+    """When a run counts as hung."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 17
     """Decides order, dropout, initial adapters and the validation split."""

@@ -9,7 +9,6 @@ VALUES: dict[str, tuple[str, ...]] = {
     "hardware.strategy": ("fsdp",),
     "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
     "serve.engine": ("lmdeploy",),
-    "track.*": ("wandb", "swanlab", "mlflow"),
 }
 """Values by their place; `*` stands for a place in a list."""
 

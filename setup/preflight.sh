@@ -14,6 +14,11 @@ case "$ACCELERATOR" in
 esac
 case "$PORT" in '' | *[!0-9]*) echo "preflight: PORT is a number, not: $PORT" >&2; exit 2 ;; esac
 
+KEY=${API_KEY_FILE:-secrets/api_key}
+if [ -s "$KEY" ] && ! grep -q '[^[:space:]]' "$KEY"; then
+    stop "the API key file $KEY holds nothing but blanks" "remove it: \`make key\` makes one"
+fi
+
 # A server of this project may hold the port: the demo then takes its place.
 own=$(docker compose ps --quiet serve 2>/dev/null || true)
 if [ -z "$own" ] && (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then

@@ -20,7 +20,7 @@ def launcher(load: Load) -> tuple[str, ...]:
     return ("python", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={load.ranks}", "-m")
 
 
-def environment(facts: Facts, load: Load) -> dict[str, str]:
+def environment(facts: Facts, load: Load, deterministic: bool = False) -> dict[str, str]:
     """Threads by what a rank has to itself; offline, since training has no network."""
     threads = max(1, min(MAX_THREADS, facts.cpu_cores // load.ranks))
     found = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
@@ -28,6 +28,8 @@ def environment(facts: Facts, load: Load) -> dict[str, str]:
         found |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     if load.strategy.startswith("zero") and not load.on_gpu:
         found["DS_ACCELERATOR"] = "cpu"
+    if deterministic and load.on_gpu:
+        found["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # torch refuses to be deterministic without it
     if load.on_gpu:
         found["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     if load.strategy == "single" and len(facts.accelerators) > 1:

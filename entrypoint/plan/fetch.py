@@ -6,7 +6,7 @@ from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.refuse import refuse_unbuilt
 from entrypoint.plan.step import make_step
 from schemas.data import Rows
-from schemas.errors import UsageError
+from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts, SourceFacts
 from schemas.job import FetchJob
 from schemas.plan import Decision, Plan, Step
@@ -31,16 +31,21 @@ def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     return Plan(name=spec.name, steps=steps, decisions=tuple(decisions))
 
 
-def refuse_missing(steps: Sequence[Step], facts: Facts) -> None:
-    """Raise UsageError where a local source of these steps is not there: before the first of them has written anything."""
+def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
+    """Raise UsageError or MachineError where a local source of these steps cannot be read: before the first of them has written anything."""
     for step in steps:
         assert isinstance(step.job, FetchJob)
+        where = "model.source" if step.job.role == "model" else "data"
         for source in step.job.sources:
-            if source in facts.sources and facts.sources[source].kind == "missing":
-                where = "model.source" if step.job.role == "model" else "data"
+            found = facts.sources.get(source)
+            if found and found.kind == "missing":
                 raise UsageError(
                     f"{where}: {source} is not there",
                     "in a container /models and /data are the folders ./models and ./data of the host, or those that MODELS and DATA name",
+                )
+            if found and found.kind == "unreadable":
+                raise MachineError(
+                    f"{where}: {source}: {found.fault}", "name a folder with what is wanted and nothing else, readable for uid 10001 (chmod -R a+rX)"
                 )
 
 

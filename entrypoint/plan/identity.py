@@ -7,6 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+APART = {"track"}
+"""Fields of a job that decide no content that a later stage reads: a tracker that is added or moved trains nothing anew."""
+
 
 def digest(value: Any) -> str:
     """sha256 of a JSON value, key order apart."""
@@ -23,4 +26,13 @@ def identity_of(stage: str, job: BaseModel, contents: Mapping[str, str], extra: 
 
     `extra` is for what stands outside the job: the state of local sources, for fetch.
     """
-    return digest({"stage": stage, "job": job.model_dump(mode="json"), "inputs": dict(contents), "extra": dict(extra), "program": program, "image": image_lock})
+    return digest(
+        {
+            "stage": stage,
+            "job": job.model_dump(mode="json", exclude=APART),
+            "inputs": dict(contents),
+            "extra": dict(extra),
+            "program": program,
+            "image": image_lock,
+        }
+    )

@@ -52,6 +52,9 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         terms["dequantised layer"] = 2.0 * max(shape.hidden * shape.intermediate, 1) * 2
     if load.strategy == "zero3":
         terms["gathered layer"] = 2.0 * shape.linear_per_layer * BYTES["bf16"]
+    if not load.on_gpu:
+        # Weights and moments of a checkpoint, copied while the training goes on; each rank writes its share. On a GPU machine this is RAM.
+        terms["checkpoint copy"] = 12.0 * trained / load.ranks
     if load.on_gpu:
         terms["context"] = CONTEXT_GIB * GIB
     return terms

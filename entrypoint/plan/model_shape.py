@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+LARGEST_SIZE = 2**31 - 1
+"""Beyond this a number in a config is no size of a layer."""
+
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -43,28 +46,34 @@ class ModelShape:
 
 def read_shape(config: Mapping[str, Any]) -> ModelShape | None:
     """The shape, or None for a config that does not describe a plain gated decoder (experts, other key names)."""
+    if any(key in config for key in ("num_experts", "num_local_experts", "n_routed_experts")):
+        return None
     try:
-        heads = int(config["num_attention_heads"])
-        hidden = int(config["hidden_size"])
-        if any(key in config for key in ("num_experts", "num_local_experts", "n_routed_experts")):
-            return None
-        shape = ModelShape(
-            layers=int(config["num_hidden_layers"]),
+        hidden, heads = _size(config["hidden_size"]), _size(config["num_attention_heads"])
+        return ModelShape(
+            layers=_size(config["num_hidden_layers"]),
             hidden=hidden,
-            intermediate=int(config["intermediate_size"]),
+            intermediate=_size(config["intermediate_size"]),
             heads=heads,
-            kv_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=int(config.get("head_dim") or hidden // heads),
-            vocabulary=int(config["vocab_size"]),
+            kv_heads=_size(config.get("num_key_value_heads") or heads),
+            head_dim=_size(config.get("head_dim") or hidden // heads),
+            vocabulary=_size(config["vocab_size"]),
             tied=bool(config.get("tie_word_embeddings", False)),
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError):
         return None
-    sizes = (shape.layers, shape.hidden, shape.intermediate, shape.heads, shape.kv_heads, shape.head_dim, shape.vocabulary)
-    return shape if min(sizes) > 0 else None
+
+
+def _size(value: Any) -> int:
+    """A whole number that a size can be; raises TypeError for what else JSON holds: text, 1e999, true, a thousand digits."""
+    if type(value) is not int or not 0 < value <= LARGEST_SIZE:
+        raise TypeError(f"{value!r} is no size")
+    return value
 
 
 def max_positions(config: Mapping[str, Any]) -> int | None:
     """Longest sequence that the model's positions cover, in tokens."""
-    value = config.get("max_position_embeddings")
-    return int(value) if isinstance(value, int) and value > 0 else None
+    try:
+        return _size(config.get("max_position_embeddings"))
+    except TypeError:
+        return None

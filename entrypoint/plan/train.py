@@ -13,6 +13,7 @@ from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
 from entrypoint.plan.step import make_step
 from entrypoint.plan.tables import DEFAULTS
+from entrypoint.plan.track import plan_track
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts
 from schemas.job import AdapterJob, TrainJob
@@ -80,14 +81,19 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         accumulation=accumulation,
         gradient_checkpointing=fit.load.gradient_checkpointing,
         checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, _trained(shape, fit.load), decisions),
+        checkpoint_seconds=60 * spec.train.checkpoint.every_minutes if spec.train.checkpoint.every_minutes else None,
+        deterministic=_deterministic(spec, facts, decisions),
+        max_bad_steps=spec.train.max_bad_steps,
+        watchdog_times=spec.train.watchdog.times,
+        watchdog_seconds=spec.train.watchdog.at_least_seconds,
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
-        track=spec.track,
+        track=plan_track(spec, facts, decisions),
     )
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
-        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load),
+        launcher=engine.launcher(fit.load), environment=engine.environment(facts, fit.load, job.deterministic),
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
 
@@ -99,7 +105,7 @@ def trained_elsewhere(spec: Spec, inputs: Inputs) -> tuple[str, str]:
 
 
 def _wanted(spec: Spec) -> dict[str, Any]:
-    return {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware", "track")}
+    return {k: spec.model_dump(mode="json")[k] for k in ("method", "adapter", "train", "hardware")}
 
 
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
@@ -240,6 +246,19 @@ def _learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float
         Decision(field="train.learning_rate", value=f"{row['value']:g}", why=f"default for {spec.method.kind} with {adapter}", source=row["source"])
     )
     return float(row["value"])
+
+
+def _deterministic(spec: Spec, facts: Facts, decisions: list[Decision]) -> bool:
+    wanted = spec.train.deterministic
+    value = facts.device == "cpu" if wanted is None else wanted
+    if wanted is not None:
+        why = "set in the spec"
+    elif value:
+        why = "a CPU's kernels are: a resumed run equals one that was never stopped, bit for bit"
+    else:
+        why = "some fast GPU kernels add in no fixed order: a resumed run loses no row, but its last bits differ"
+    decisions.append(Decision(field="train.deterministic", value=str(value).lower(), why=why))
+    return value
 
 
 def _trained(shape: ModelShape | None, load: Load) -> int:

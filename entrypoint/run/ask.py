@@ -3,19 +3,23 @@
 import sys
 from pathlib import Path
 
+from entrypoint.run.loadable import check_model, load_tokenizer
+from schemas.errors import CaissonError, GateRefused
+
 TOKENS = 64
 
 
 def main(folder: Path, question: str) -> None:
     """Print the greedy answer."""
-    from transformers import AutoTokenizer
-
     from entrypoint.run.greedy import answer
     from entrypoint.run.load_model import load_plain
     from entrypoint.run.quiet import hush
 
     hush()
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    check_model(folder)
+    tokenizer = load_tokenizer(folder)
+    if not tokenizer.chat_template:
+        raise GateRefused("the model has no chat template", "use the instruct version of the model")
     prompt = tokenizer.apply_chat_template([{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True)
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     said = answer(load_plain(folder), ids, TOKENS)
@@ -23,4 +27,8 @@ def main(folder: Path, question: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    try:
+        main(Path(sys.argv[1]), sys.argv[2])
+    except CaissonError as error:
+        print(f"caisson: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

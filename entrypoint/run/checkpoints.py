@@ -1,21 +1,26 @@
 """Sealed checkpoints of a run: which is the newest that can be trusted, and which may go."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from entrypoint.run.seal import faults, read_manifest, seal
-from schemas.manifest import Manifest
+from schemas.manifest import File, Manifest
 
 PREFIX = "step-"
+DAMAGED = ".damaged-"
+PARTIAL = ".partial-"
 
 
-def seal_checkpoint(written: Path, step: int, program: str) -> Path:
-    """Seal what the trainer wrote and give it its name; an unsealed folder is never resumed from."""
+def seal_checkpoint(written: Path, step: int, manifest: Manifest, known: Mapping[str, File] | None = None) -> Path:
+    """Seal what the trainer wrote and give it its name; an unsealed folder is never resumed from.
+
+    `known` are files that were flushed and hashed while they were written.
+    """
     final = written.with_name(f"{PREFIX}{step}")
     if final.exists():  # the same step again, after a resume from before it
         shutil.rmtree(final)
-    seal(written, final, Manifest(stage="checkpoint", name=final.name, identity=final.name, request="", job={}, program=program, files=()))
+    seal(written, final, manifest, known or {})
     return final
 
 
@@ -28,6 +33,17 @@ def newest_valid(folder: Path, say: Callable[[str], None]) -> Path | None:
             return path
         say(f"  passes over {path.name}: {found[0]}")
     return None
+
+
+def clear_the_way(folder: Path, resumed: Path | None) -> None:
+    """Before training goes on: half-written folders go, and what was passed over no longer counts as a checkpoint."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        shutil.rmtree(path)
+    for path in folder.glob(f"{PREFIX}*"):
+        if resumed is None or _step(path) > _step(resumed):
+            aside = path.with_name(f"{DAMAGED}{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
 
 
 def remove_old(folder: Path, keep: int) -> None:

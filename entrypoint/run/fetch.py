@@ -1,24 +1,17 @@
 """Leaf of the stage fetch: one source of a model, or all sources of rows, into the store."""
 
-import difflib
-import glob
 from pathlib import Path
 from typing import Any
 
 from entrypoint.run.events import Events, say
 from entrypoint.run.hub_shared import Listing
-from entrypoint.run.hubs import Hub, download, is_hub, list_files, open_hub
+from entrypoint.run.hubs import Hub, download, list_files, open_hub
 from entrypoint.run.leaf import run_leaf
-from entrypoint.run.scan import Found, check_gguf, check_inside, check_json, choose, scan_model, walk
+from entrypoint.run.scan import Found, check_json, choose, scan_model
+from entrypoint.run.sources import ROW_SUFFIXES, Copies, find_model, find_rows, is_hub, is_row_file, readable
 from entrypoint.run.transfer import Progress, check_room, copy_file, folder_bytes, sweep
-from schemas.errors import GateRefused, MachineError, UsageError
+from schemas.errors import UsageError
 from schemas.job import FetchJob, Task
-
-ROW_SUFFIXES = (".jsonl", ".json")
-"""Of files that are taken from a folder or a data set; a file or a glob takes what it names."""
-
-Copies = list[tuple[Path, str]]
-"""Source, and place inside the output."""
 
 
 def fetch(task: Task, events: Events) -> dict[str, Any]:
@@ -27,10 +20,8 @@ def fetch(task: Task, events: Events) -> dict[str, Any]:
     if not isinstance(job, FetchJob):
         raise TypeError(f"fetch was started with a job of the stage {job.stage}")
     output.mkdir(parents=True, exist_ok=True)
-    try:
+    with readable():
         summary = _fetch_model(job, output, events) if job.role == "model" else _fetch_data(job, output, events)
-    except PermissionError as error:
-        raise MachineError(f"{error.filename} may not be read", "give every user the right to: chmod -R a+rX on the host") from error
     files = [p for p in output.rglob("*") if p.is_file()]
     return {"role": job.role, "sources": list(job.sources), "bytes": sum(p.stat().st_size for p in files), "files": len(files), **summary}
 
@@ -40,19 +31,11 @@ def _fetch_model(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
     if is_hub(source):
         return _fetch_model_from_hub(source, job.trust_remote_code, output, events)
     path = Path(source)
-    if path.is_dir():
-        if not any(path.iterdir()):
-            raise UsageError(f"model.source: {source} is empty", _near(path))
-        found = scan_model(path, source, job.trust_remote_code)
-        _tell_left_behind(source, found)
-        _copy([(path / f, f) for f in found.files], output, source, events)
-    elif path.is_file():
-        if path.suffix != ".gguf":
-            raise UsageError(f"model.source: {source} is a file", "write a folder with config.json and safetensors, or a .gguf file")
-        check_gguf(path)
+    found = find_model(source, job.trust_remote_code)
+    if found is None:
         return _convert(path, job.trust_remote_code, output, events)
-    else:
-        raise UsageError(f"model.source: {source} is not there", _near(path))
+    _tell_left_behind(source, found)
+    _copy([(path / f, f) for f in found.files], output, source, events)
     scan_model(output, source, job.trust_remote_code)  # what was copied, not what lay there when it was looked at
     return {}
 
@@ -99,7 +82,7 @@ def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
         else:
             hub = open_hub(source, "dataset")
             listing = list_files(hub)
-            part = Listing(listing.commit, tuple(f for f in listing.files if _is_row_file(f.path)))
+            part = Listing(listing.commit, tuple(f for f in listing.files if is_row_file(f.path)))
             if not part.files:
                 raise UsageError(
                     f"data: {source} holds no {' or '.join(ROW_SUFFIXES)} file{_endings(listing)}",
@@ -109,28 +92,6 @@ def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
             commits[source] = _download_rows(hub, part, output / f"{at:02d}", events)
     sweep(output, kept)
     return {"commits": commits}
-
-
-def find_rows(source: str) -> Copies:
-    """Files of one local source, each with its place below the source's own folder. Raises UsageError or GateRefused."""
-    path, shown = Path(source), f"data: {source}"
-    if path.is_dir():
-        found = [(path / p, p) for p in walk(path, shown) if _is_row_file(p)]
-        if not found:
-            raise UsageError(f"{shown} holds no {' or '.join(ROW_SUFFIXES)} file", "write the file itself, or turn the rows into JSON Lines")
-        return found
-    if path.exists() or path.is_symlink():
-        if not check_inside(path, path.parent.resolve(), shown):
-            raise GateRefused(f"{shown} is neither a file nor a folder", "write a .jsonl file")
-        return [(path, path.name)]
-    if not glob.has_magic(source):
-        raise UsageError(f"{shown} is not there", _near(path))
-    root = Path(*path.parts[: next(i for i, part in enumerate(path.parts) if glob.has_magic(part))])
-    matched = sorted(p for p in root.glob(str(path.relative_to(root))) if not p.is_dir())
-    found = [(p, p.relative_to(root).as_posix()) for p in matched if check_inside(p, root.resolve(), f"{shown}: {p}")]
-    if not found:
-        raise UsageError(f"{shown} matches no file", _near(root / "*"))
-    return found
 
 
 def _download_rows(hub: Hub, listing: Listing, folder: Path, events: Events) -> str | None:
@@ -159,25 +120,9 @@ def _tell_left_behind(source: str, found: Found) -> None:
         say(f"fetch: {source}: left {found.others} file(s) behind that no loader reads")
 
 
-def _is_row_file(path: str) -> bool:
-    return path.lower().endswith(ROW_SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
-
-
 def _endings(listing: Listing) -> str:
     endings = sorted({Path(f.path).suffix for f in listing.files if not f.path.startswith(".")} - {""})
     return f"; it holds {', '.join(endings)}" if endings else ""
-
-
-def _near(path: Path) -> str:
-    """What lies where something was looked for, the nearest names first."""
-    parent = path.parent
-    while not parent.is_dir():
-        path, parent = parent, parent.parent
-    names = sorted(p.name for p in parent.iterdir() if not p.name.startswith(".") and p != path)
-    close = difflib.get_close_matches(path.name, names, n=1)
-    if close:
-        return f"did you mean {parent / close[0]}?"
-    return f"in {parent} there is: {', '.join(names[:10])}" if names else f"{parent} is empty; compose.yaml says which folder of the host is mounted there"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.events import Events, say
+from entrypoint.run.leaf import judging
 from entrypoint.run.seal import sha256
 from schemas.errors import GateRefused, StepFailed
 
@@ -29,6 +30,9 @@ SPLITS: dict[str, str] = {
 
 KNOWN_TOKENIZERS = ("gpt2", "llama")
 """`tokenizer.ggml.model`: byte-level merges, and SentencePiece."""
+
+INSTEAD = "bring this model as a safetensors folder instead"
+"""The fix for what a GGUF file cannot be turned into."""
 
 TRIAL_TOKENS = 4
 """Tokens that the result must produce before it counts."""
@@ -57,7 +61,10 @@ def convert(source: Path, output: Path, events: Events) -> dict[str, Any]:
 
 def check_readable(said: dict[str, Any], source: Path) -> None:
     """Raise GateRefused where this file would turn into a model that answers differently from the file."""
-    fix = "bring this model as a safetensors folder instead"
+    fix = INSTEAD
+    needed = ("general.architecture", "tokenizer.ggml.tokens", f"{said.get('general.architecture')}.context_length")
+    if missing := [key for key in needed if key not in said]:
+        raise GateRefused(f"{source} does not say {missing[0]}", fix)
     if said.get("split.count", 0) > 1:
         raise GateRefused(f"{source} is one of {said['split.count']} parts", "merge them with llama.cpp's gguf-split, or " + fix)
     if "rope_freqs.weight" in said["tensors"]:
@@ -75,7 +82,8 @@ def make_tokenizer(source: Path, said: dict[str, Any]) -> Any:
     from tokenizers import decoders
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    read = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, local_files_only=True)
+    with judging(f"{source}: transformers cannot read its tokenizer", INSTEAD):
+        read = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, local_files_only=True)
     backend = read.backend_tokenizer
     tokens = said["tokenizer.ggml.tokens"]
     if said["tokenizer.ggml.model"] == "gpt2":
@@ -120,8 +128,9 @@ def _metadata(source: Path) -> dict[str, Any]:
     """Every key of the file, and the names of its tensors under `tensors`."""
     from gguf import GGUFReader  # type: ignore[import-not-found]  # only in the train image
 
-    reader = GGUFReader(source)
-    return {**{name: field.contents() for name, field in reader.fields.items()}, "tensors": [t.name for t in reader.tensors]}
+    with judging(f"{source} cannot be read", "download the file again"):
+        reader = GGUFReader(source)
+        return {**{name: field.contents() for name, field in reader.fields.items()}, "tensors": [t.name for t in reader.tensors]}
 
 
 def _save_weights(source: Path, draft: Path, tokenizer: Any) -> None:
@@ -129,12 +138,10 @@ def _save_weights(source: Path, draft: Path, tokenizer: Any) -> None:
     from transformers import AutoModelForCausalLM, GgufConfig
 
     quantized = GgufConfig(dequantize=True)  # without, the model keeps its packed blocks and cannot be saved
-    try:
+    with judging(f"{source} cannot be read by transformers", INSTEAD):
         model = AutoModelForCausalLM.from_pretrained(
             source.parent, gguf_file=source.name, quantization_config=quantized, dtype=torch.float32, local_files_only=True
         )
-    except ValueError as error:
-        raise GateRefused(f"{source} cannot be read by transformers: {error}", "bring this model as a safetensors folder instead") from error
     model = model.to(torch.bfloat16)
     model.config.dtype = torch.bfloat16
     for settings in (model.config, model.generation_config):

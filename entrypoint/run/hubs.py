@@ -34,11 +34,6 @@ class Hub(Protocol):
         """Bring one file; nothing is under its final name before it is whole."""
 
 
-def is_hub(source: str) -> bool:
-    """Whether a source is hf://... or ms://..."""
-    return source.startswith(("hf://", "ms://"))
-
-
 def open_hub(source: str, kind: Kind) -> Hub:
     """The repository that a source names."""
     scheme, _, rest = source.partition("://")

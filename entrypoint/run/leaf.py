@@ -3,15 +3,17 @@
 import errno
 import importlib.metadata as metadata
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from entrypoint.run.events import Events
 from entrypoint.run.ranks import is_first, is_one_of_several, leave
 from entrypoint.run.seal import write_durably
-from schemas.errors import CaissonError, MachineError
+from schemas.errors import CaissonError, GateRefused, MachineError
 from schemas.job import Task
 
 PACKAGES = (
@@ -32,6 +34,9 @@ PACKAGES = (
 """Named in the manifest where they are installed."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE_WORDS = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed|inline_container\.cc.* unexpected pos ")
+"""What libraries in Rust and C++ say of a full disk. torch drops the system's reason: it only finds that less came to lie in the file than
+it wrote (caffe2/serialize/inline_container.cc)."""
 
 
 def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
@@ -56,6 +61,23 @@ def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
     sys.exit(0)
 
 
+@contextmanager
+def judging(what: str, fix: str) -> Iterator[None]:
+    """Around one call of a library over files that came from outside: whatever it raises says that they are not fit.
+
+    Which errors that are cannot be listed: tokenizers raises bare Exception, transformers a KeyError for a word that it does not know.
+    """
+    try:
+        yield
+    except (CaissonError, MemoryError):
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise GateRefused(f"{what}: {said if len(said) <= 240 else said[:237] + '...'}", fix) from error
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that decide results, as installed here."""
     found = {}
@@ -71,7 +93,7 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or what caused it, is a full disk; libraries in Rust and C++ only say so in words."""
     seen: BaseException | None = error
     while seen is not None:
-        if (isinstance(seen, OSError) and seen.errno in NO_SPACE) or "No space left on device" in str(seen):
+        if (isinstance(seen, OSError) and seen.errno in NO_SPACE) or NO_SPACE_WORDS.search(str(seen)):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

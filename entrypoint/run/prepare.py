@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from entrypoint.run.events import Events, say
 from entrypoint.run.golden import choose_golden
 from entrypoint.run.leaf import run_leaf
+from entrypoint.run.loadable import check_model, load_tokenizer
+from entrypoint.run.quiet import hush
 from entrypoint.run.rows import Rejected, Row, read_rows
 from entrypoint.run.shards import ShardWriter
 from entrypoint.run.template import Encoded, Renderer, TemplateFault, stop_ids
@@ -54,8 +56,8 @@ class Split:
 class Gate:
     """Keeps what passes, counts what does not, and refuses when it is too much."""
 
-    def __init__(self, job: PrepareJob, renderer: Renderer, output: Path):
-        self.job, self.renderer = job, renderer
+    def __init__(self, job: PrepareJob, renderer: Renderer, output: Path, positions: int | None):
+        self.job, self.renderer, self.positions = job, renderer, positions
         self.writers = {split: ShardWriter(output, split) for split in ("train", "validation")}
         self.splits = {split: Split() for split in self.writers}
         self.rejected: list[Rejected] = []
@@ -132,12 +134,9 @@ class Gate:
     def judge(self) -> None:
         """Raise GateRefused where the rows are not fit to train on."""
         share = len(self.rejected) / max(1, self.read)
-        if self.rejected and (share > self.job.max_rejected or not self.splits["train"].rows):
-            lines = [f"{r.where}: {r.reason}{f': {r.detail}' if r.detail else ''}" for r in self.rejected[:SHOWN]]
-            more = len(self.rejected) - len(lines)
-            shown = "".join(f"\n  {line}" for line in lines) + (f"\n  and {more} more" if more else "")
+        if share > self.job.max_rejected:
             raise GateRefused(
-                f"{len(self.rejected)} of {self.read} rows are bad ({share:.1%}), data.max_rejected allows {self.job.max_rejected:.1%}:{shown}",
+                f"{len(self.rejected)} of {self.read} rows are bad ({share:.1%}), data.max_rejected allows {self.job.max_rejected:.1%}:{self._bad()}",
                 "mend the rows, or raise data.max_rejected",
             )
         if self.too_long and self.job.too_long == "error":
@@ -145,12 +144,29 @@ class Gate:
             longest = max(t for _, t in self.too_long)
             raise GateRefused(
                 f"{len(self.too_long)} of {self.read} rows are longer than {self.job.max_length} tokens; the first is {where} with {tokens}, the longest has {longest}",
-                "raise data.max_length, or write too_long: drop to leave them out",
+                f"{self._longer()}, or write too_long: drop to leave them out",
             )
         if not self.splits["train"].rows:
-            raise GateRefused(
-                f"no training rows are left of {self.read}: {len(self.too_long)} are longer than {self.job.max_length} tokens", "raise data.max_length"
-            )
+            self._refuse_no_rows()
+
+    def _refuse_no_rows(self) -> NoReturn:
+        """Raise GateRefused with where the rows went, and the fix for the most of them."""
+        held = self.splits["validation"].rows
+        went = {"are held back for validation": held, f"are longer than {self.job.max_length} tokens": len(self.too_long), "are bad": len(self.rejected)}
+        fix = max((held, "lower data.validation"), (len(self.too_long), self._longer()), (len(self.rejected), "mend the rows"), key=lambda f: f[0])[1]
+        shown = ", ".join(f"{count} {what}" for what, count in went.items() if count)
+        raise GateRefused(f"no training rows are left of {self.read}{f': {shown}' if shown else ''}{self._bad()}", fix)
+
+    def _bad(self) -> str:
+        lines = [f"{r.where}: {r.reason}{f': {r.detail}' if r.detail else ''}" for r in self.rejected[:SHOWN]]
+        more = len(self.rejected) - len(lines)
+        return "".join(f"\n  {line}" for line in lines) + (f"\n  and {more} more" if more else "")
+
+    def _longer(self) -> str:
+        """The fix for rows that are too long: the limit can be raised up to the model's own."""
+        if self.positions and self.job.max_length >= self.positions:
+            return f"shorten these rows: the model has {self.positions} positions, so data.max_length cannot be raised"
+        return "raise data.max_length"
 
 
 def prepare(task: Task, events: Events) -> dict[str, Any]:
@@ -159,8 +175,10 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     job, output, model = task.job, Path(task.output), Path(task.inputs["model"])
     for old in output.iterdir():  # an attempt that was stopped: nothing of it is used
         shutil.rmtree(old) if old.is_dir() else old.unlink()
+    hush()
+    check_model(model)
     renderer = load_renderer(model, job.loss_on)
-    gate = Gate(job, renderer, output)
+    gate = Gate(job, renderer, output, read_positions(model))
     share_out = job.validation_share > 0 and not job.validation
     for rows, split in [(r, None if share_out else "train") for r in job.train] + [(r, "validation") for r in job.validation]:
         gate.pass_rows(_rows_of(rows, task), split)
@@ -175,7 +193,8 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     (output.parent / f"{output.name}.report.json").replace(output / "report.json")
     golden = choose_golden(gate.golden, renderer)
     (output / "golden.json").write_text(json.dumps(golden, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    template = hashlib.sha256(renderer.tokenizer.chat_template.encode()).hexdigest()
+    template = renderer.tokenizer.chat_template  # several of them are a mapping
+    template = hashlib.sha256((template if isinstance(template, str) else json.dumps(template, sort_keys=True)).encode()).hexdigest()
     return {
         "train": report["train"],
         "validation": report["validation"],
@@ -187,14 +206,18 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
 
 def load_renderer(model: Path, loss_on: str) -> Renderer:
     """The model's tokenizer with its template and stop tokens; raises GateRefused where it has no template."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+    tokenizer = load_tokenizer(model)
     if not tokenizer.chat_template:
         raise GateRefused("the model has no chat template", "use the instruct version of the model")
     path = model / "generation_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return Renderer(tokenizer, stop_ids(tokenizer, config), loss_on)
+
+
+def read_positions(model: Path) -> int | None:
+    """Tokens that the model's positions cover, where its config says it."""
+    said = json.loads((model / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    return said if isinstance(said, int) else None
 
 
 def _rows_of(rows: RowsJob, task: Task) -> Iterable[Row | Rejected]:

@@ -15,9 +15,14 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def ranks() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_one_of_several() -> bool:
     """Whether torchrun started other processes beside this one."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return ranks() > 1
 
 
 def leave() -> NoReturn:

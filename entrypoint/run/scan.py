@@ -10,9 +10,11 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
+from entrypoint.run.gguf_header import BadGguf, check_gguf_header
 from entrypoint.run.safetensors_header import BadHeader, check_safetensors
 from schemas.errors import GateRefused, MachineError
 
@@ -27,6 +29,13 @@ TEMPLATES = "additional_chat_templates"
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill")
 """Endings under which pickles are known to travel."""
+
+VOCABULARIES = ("tokenizer.json", "tekken.json", "vocab.json", "vocab.txt")
+VOCABULARY_SUFFIXES = (".model", ".tiktoken")
+"""What a tokenizer's words are in, by name and by ending."""
+
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size", "vocab_size")
+"""Of a config: how many there are of something. null leaves it to the architecture, a list has one for each layer."""
 
 CONFIG_BYTES = 64 * 2**20
 """No config is larger; tokenizer.json and vocabularies are not held to it."""
@@ -80,6 +89,8 @@ def choose(names: Iterable[str], shown: str, trust_remote_code: bool, pickled: I
                 "convert them to safetensors first, or take a revision that has them",
             )
         raise GateRefused(f"{shown}: no weights: neither model.safetensors nor model.safetensors.index.json", AS_PUBLISHED)
+    if not trust_remote_code and not any(f in VOCABULARIES or f.endswith(VOCABULARY_SUFFIXES) for f in files):  # code may bring a tokenizer of its own
+        raise GateRefused(f"{shown}: no tokenizer: neither {', '.join(VOCABULARIES)} nor a file *{' or *'.join(VOCABULARY_SUFFIXES)}", AS_PUBLISHED)
     return Found(files, pickles, len(names) - len(files) - len(pickles))
 
 
@@ -100,15 +111,15 @@ def is_weight(path: str) -> bool:
     return path in ("model.safetensors", "model.safetensors.index.json")
 
 
-def _unreadable(error: OSError) -> NoReturn:
-    """os.walk passes over a folder that it cannot list unless it is told not to: whole folders of rows would be missing in silence."""
+def unreadable(error: OSError) -> NoReturn:
+    """For os.walk, which passes over a folder that it cannot list unless it is told not to: whole folders of rows would be missing in silence."""
     raise MachineError(f"{error.filename} cannot be read: {error.strerror}", "give uid 10001 the right to read it: chmod -R a+rX")
 
 
 def walk(folder: Path, shown: str) -> Iterator[str]:
     """Regular files below `folder`, without hidden ones. Raises GateRefused for links that leave it and for pipes, sockets and devices."""
     root = folder.resolve()
-    for base, folders, names in os.walk(root, onerror=_unreadable):
+    for base, folders, names in os.walk(root, onerror=unreadable):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted([*names, *(f for f in folders if (Path(base) / f).is_symlink())]):
             path = Path(base) / name
@@ -123,7 +134,10 @@ def walk(folder: Path, shown: str) -> Iterator[str]:
 
 def check_inside(path: Path, root: Path, shown: str) -> bool:
     """Whether a path is a file, after links; False for a folder. Raises GateRefused where a link leaves `root` or nothing ordinary is behind it."""
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except RuntimeError:  # so pathlib calls a loop
+        raise GateRefused(f"{shown} is a link that leads back to itself", "remove it") from None
     if not target.is_relative_to(root):
         raise GateRefused(f"{shown} is a link that leaves its folder", "copy the folder with its links followed: cp -rL")
     try:
@@ -148,6 +162,22 @@ def check_json(path: Path, shown: str, trust_remote_code: bool) -> None:
         raise GateRefused(f"{shown} is not a JSON object", AS_PUBLISHED)
     if not trust_remote_code and _names_code(content):
         raise GateRefused(f"{shown} names Python code that loading the model would run (auto_map)", READ_CODE)
+    if path.name == "config.json":
+        _check_sizes(content, shown)
+    if path.name == "tokenizer.json" and not (isinstance(content, dict) and isinstance(content.get("model"), dict)):
+        raise GateRefused(f"{shown} describes no tokenizer: it has no `model`", AS_PUBLISHED)
+
+
+def _check_sizes(config: dict[str, Any], shown: str) -> None:
+    """Raise GateRefused where a config, or the part of it for text, has a size that nothing can have."""
+    sections = {"": config, "text_config.": config.get("text_config")}
+    for section, key in product(sections, SIZES):
+        values = sections[section]
+        if isinstance(values, dict):
+            given = values.get(key)
+            for value in given if isinstance(given, list) else [given]:
+                if value is not None and (type(value) is not int or not 0 < value < 2**31):  # bool is an int too, and true is no size
+                    raise GateRefused(f"{shown}: {section}{key} is {str(value)[:40]}, which no model has", AS_PUBLISHED)
 
 
 def check_weights(folder: Path, files: tuple[str, ...], shown: str) -> None:
@@ -189,6 +219,10 @@ def check_gguf(path: Path) -> None:
             f"{path} is GGUF version {version} with {tensors} tensors; versions {GGUF_VERSIONS[0]} and {GGUF_VERSIONS[1]} can be read",
             "download a current file of this model",
         )
+    try:
+        check_gguf_header(path)
+    except BadGguf as error:
+        raise GateRefused(f"{path}: {error}", "download the file again; its size and hash are on the page it was published on") from None
 
 
 def _names_code(content: Any) -> bool:

@@ -3,8 +3,11 @@
 Order (ALICE, OSDI'14): files are flushed, then the manifest, then the folder, then the rename, then the parent folder.
 """
 
+import errno
 import hashlib
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +16,14 @@ from pydantic import ValidationError
 from schemas.manifest import FILE_NAME, File, Manifest
 
 
-def seal(partial: Path, final: Path, manifest: Manifest) -> Manifest:
-    """Hash and flush every file of `partial`, write the manifest, and rename the folder to `final`."""
-    files = tuple(_describe(path, partial) for path in sorted(partial.rglob("*")) if path.is_file() and path.name != FILE_NAME)
+def seal(partial: Path, final: Path, manifest: Manifest, known: Mapping[str, File] | None = None) -> Manifest:
+    """Hash and flush every file of `partial`, write the manifest, and rename the folder to `final`.
+
+    `known` are files, by relative path, that were hashed and flushed while they were written; they are not read again.
+    """
+    known = known or {}
+    paths = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != FILE_NAME)
+    files = tuple(known.get(path.relative_to(partial).as_posix()) or _describe(path, partial) for path in paths)
     sealed = manifest.model_copy(update={"files": files, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
     write_durably(partial / FILE_NAME, sealed.model_dump_json(indent=2) + "\n")
     for folder in sorted((p for p in partial.rglob("*") if p.is_dir()), reverse=True):
@@ -43,9 +51,18 @@ def faults(folder: Path, manifest: Manifest, *, hashes: bool) -> list[str]:
             found.append(f"{file.path} is missing")
         elif (size := path.stat().st_size) != file.bytes:
             found.append(f"{file.path} has {size} bytes, {file.bytes} were sealed")
-        elif hashes and sha256(path) != file.sha256:
-            found.append(f"{file.path} was altered after it was sealed")
+        elif hashes and (fault := _altered(path, file)):
+            found.append(fault)
     return found
+
+
+def _altered(path: Path, file: File) -> str:
+    try:
+        return f"{file.path} was altered after it was sealed" if sha256(path) != file.sha256 else ""
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return f"{file.path} cannot be read from the disk any more"
 
 
 def sha256(path: Path) -> str:
@@ -55,21 +72,28 @@ def sha256(path: Path) -> str:
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Replace a file in one step: readers see the old text or the new one."""
+    """Replace a file in one step: readers see the old text or the new one. Whoever sees the new one may rename the folder at once."""
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    draft.replace(path)
-    flush_folder(path.parent)
+    with _opened(path.parent) as folder:  # before anybody can see the file: the folder's name may not hold after that
+        draft.replace(path)
+        os.fsync(folder)
 
 
 def flush_folder(folder: Path) -> None:
     """Make a folder's entries durable."""
+    with _opened(folder) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 

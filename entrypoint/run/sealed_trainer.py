@@ -1,58 +1,47 @@
-"""TRL's trainer with sealed checkpoints, a clean stop on SIGTERM, and progress that says when it will be done."""
+"""TRL's trainer with checkpoints that are sealed behind its back, a resume that is exact, and a stop that all ranks agree on."""
 
 import math
-import shutil
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from datasets import Dataset, disable_progress_bars
-from datasets.table import InMemoryTable
+import torch
 from transformers import PrinterCallback, TrainerCallback
-from transformers.integrations import TensorBoardCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from entrypoint import __version__
-from entrypoint.run.checkpoints import remove_old, seal_checkpoint
-from entrypoint.run.events import Events, say
-from entrypoint.run.ranks import is_first
-from entrypoint.run.shards import read_shards
-from schemas.errors import GateRefused
+from entrypoint.run import randomness
+from entrypoint.run.bad_steps import BadSteps
+from entrypoint.run.engine_state import base_optimizer, fragments, restore
+from entrypoint.run.ranks import rank, ranks
+from entrypoint.run.resume import Resume
+from entrypoint.run.row_order import RowOrder
+from entrypoint.run.saver import Saver
+from entrypoint.run.token_rows import DealtRows
+from entrypoint.run.watchdog import Watchdog
+from schemas.manifest import Manifest
 
 Collator = DataCollatorForLanguageModeling
 """Pads ids with the pad token and labels with -100: where pad and end token are one, the mask still tells them apart."""
 
-SAY_EVERY_SECONDS = 5.0
-
-
-def token_rows(folder: Path, split: str) -> Dataset | None:
-    """Rows of prepared shards as a dataset with `input_ids` and `labels`, int64 of shape (tokens,), -100 where no loss is taken.
-
-    None for a split without rows. The arrays go into Arrow as they are: no row is copied one by one.
-    """
-    disable_progress_bars()
-    tables = []
-    for shard in read_shards(folder, split):
-        ids = shard["ids"].astype(np.int64)
-        labels = np.where(shard["supervised"] == 1, ids, -100)
-        starts = pa.array(shard["starts"].astype(np.int32))
-        columns = {name: pa.ListArray.from_arrays(starts, pa.array(values)) for name, values in (("input_ids", ids), ("labels", labels))}
-        tables.append(pa.table(columns))
-    return Dataset(InMemoryTable(pa.concat_tables(tables))).with_format("numpy") if tables else None
-
 
 class SealedTrainer(SFTTrainer):
-    """Writes each checkpoint under another name, seals it, and only then lets older ones go."""
+    """Set `order`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on from a checkpoint, `resumed` before `train`."""
 
-    keep = 2
+    order: RowOrder
+    saver: Saver
+    watchdog: Watchdog
+    bad_steps: BadSteps
+    checkpoint_manifest: Manifest
+    checkpoint_seconds: float | None = None
+    """Save when this much time has passed since the last; None: by steps alone."""
+
+    resumed: Resume | None = None
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)
+        self.add_callback(Pace(self))
         self.stop_asked = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
@@ -60,91 +49,150 @@ class SealedTrainer(SFTTrainer):
     def _ask_to_stop(self, *_: object) -> None:
         self.stop_asked = True
 
+    # Rows: one order for any number of processes, and a position in it instead of batches that are drawn and thrown away.
+
+    def get_train_dataloader(self) -> Any:
+        """Micro-batches of this rank from the current position on."""
+        return torch.utils.data.DataLoader(
+            DealtRows(self.train_dataset),
+            batch_sampler=self.order,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+            generator=torch.Generator(),  # of its own: the iterator would draw from the one that dropout uses
+        )
+
+    def _init_training_state(self, *args: Any) -> tuple[int, int]:
+        super()._init_training_state(*args)
+        if self.resumed is None:
+            return 0, 0
+        self.resumed.set_trainer_state(self)
+        return self.order.epoch, 0
+
+    def _prepare_for_training(self, *args: Any) -> Any:
+        prepared = super()._prepare_for_training(*args)
+        if self.resumed is not None:
+            restore(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks(), self.resumed.reader)
+            self.resumed.set_schedule(self, base_optimizer(self._stepping()))
+        return prepared
+
+    def _run_epoch(self, **given: Any) -> None:
+        if self.resumed is not None:
+            # What is left of this epoch, as if it were a whole one; random generators are put back before its first batch.
+            given |= {
+                "steps_in_epoch": len(self.order), "num_update_steps_per_epoch": self.order.steps_left(), "resume_from_checkpoint": "sealed",
+                "epochs_trained": given["epoch"], "steps_trained_in_current_epoch": 0,
+            }  # fmt: skip
+        super()._run_epoch(**given)
+
+    def _load_rng_state(self, checkpoint: Any) -> None:
+        if self.resumed is not None:
+            randomness.restore(rank(), self.resumed.notes, self.resumed.reader)
+            self.resumed = None  # the rest of the run is as any other
+
+    # Steps: those whose gradients are no numbers change nothing.
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As TRL's; what it returns is looked at only when the step turns out bad."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.bad_steps.losses.append(loss)
+        return loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        scale = self._loss_scale()
+        self.bad_steps.judge(norm, self.state.global_step + 1, self.order, scale)
+        if self.bad_steps.now and scale is None and not self.is_deepspeed_enabled:  # those skip by themselves
+            for parameter in model.parameters():
+                parameter.grad = None
+        return norm
+
+    def _loss_scale(self) -> float | None:
+        """Of fp16; None where losses are not scaled."""
+        if not self.args.fp16:
+            return None
+        return float(self._stepping().loss_scaler.cur_scale if self.is_deepspeed_enabled else self.accelerator.scaler.get_scale())
+
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+        if self.bad_steps.now:
+            tr_loss.zero_()  # "not a number" minus itself would stay in every later loss
+            self.bad_steps.now = False
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As TRL's, with a bad step marked and without a loss that is no number."""
+        if self.bad_steps.now and "loss" in logs:
+            logs["skipped"] = 1.0
+            if not math.isfinite(logs["loss"]):
+                del logs["loss"]
+        super().log(logs, start_time)
+
+    # Checkpoints.
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        folder = Path(self.args.output_dir)
-        written = folder / f"checkpoint-{self.state.global_step}"
-        if is_first():
-            shutil.rmtree(written, ignore_errors=True)  # of an attempt that was killed while it wrote
+        self.watchdog.rest()  # a slow disk is no hang
+        self.saver.wait()
         self.accelerator.wait_for_everyone()
-        # TRL's own version would add a model card to each checkpoint.
-        super(SFTTrainer, self)._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
-        if is_first():
-            seal_checkpoint(written, self.state.global_step, __version__)
-            remove_old(folder, self.keep)
-        self.accelerator.wait_for_everyone()
+        pieces = fragments(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks())
+        tensors, notes = randomness.capture(rank())
+        state = Resume.state_of(self, base_optimizer(self._stepping())) if rank() == 0 else None
+        self.saver.save(self.state.global_step, [*pieces, *tensors], notes, state, self.checkpoint_manifest)
 
-    def release_trackers(self) -> None:
-        """Close what trackers hold open, so that their files are whole before they are sealed."""
-        for callback in self.callback_handler.callbacks:
-            writer = getattr(callback, "tb_writer", None)
-            if writer is not None:
-                writer.close()
+    def _stepping(self) -> Any:
+        """The optimizer below accelerate's wrapper."""
+        return self.optimizer.optimizer
 
-
-def trackers(names: tuple[str, ...], output: Path) -> list[TrainerCallback]:
-    """The trackers of a spec, each writing inside the artifact."""
-    if "tensorboard" not in names:
-        return []
-    from torch.utils.tensorboard import SummaryWriter
-
-    return [TensorBoardCallback(SummaryWriter(str(output / "tensorboard")))]
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As TRL's; the watchdog waits longer meanwhile."""
+        self.watchdog.rest()
+        return super().evaluate(*args, **kwargs)
 
 
-class Progress(TrainerCallback):
-    """Lines for people every few seconds, an event for each optimizer step; asks for a checkpoint when told to stop."""
+class Pace(TrainerCallback):
+    """At the end of each step: the position moves on, ranks agree on whether to save or stop, a failed save is heard of."""
 
-    def __init__(self, trainer: SealedTrainer, events: Events):
-        self.trainer, self.events = trainer, events
-        self.start = self.said = self.stepped = 0.0
-        self.first_step = 0
-        self.tokens = self.first_tokens = self.first_end = 0.0
+    def __init__(self, trainer: SealedTrainer):
+        self.trainer = trainer
+        self.saved_at = time.monotonic()
+        self.save_later = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.start = self.stepped = time.monotonic()
-        self.first_step = state.global_step
-
-    def mean_rate(self) -> float:
-        """Tokens a second over the steps of this process, after the first, which warms up."""
-        return (self.tokens - self.first_tokens) / max(1e-9, self.stepped - self.first_end) if self.first_end else 0.0
+        self.saved_at = time.monotonic()
+        self.trainer.watchdog.rest()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.trainer.stop_asked and state.global_step < state.max_steps:
+        trainer = self.trainer
+        trainer.watchdog.step()
+        trainer.saver.check()
+        ended = trainer.order.advance()
+        state.epoch = trainer.order.epoch + trainer.order.start / trainer.order.rows
+        due = trainer.checkpoint_seconds is not None and time.monotonic() - self.saved_at >= trainer.checkpoint_seconds
+        stop, due = self._agree(trainer.stop_asked, due)
+        trainer.stop_asked = stop
+        if stop and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
+        control.should_save = control.should_save or due
+        if control.should_save:
+            self.saved_at = time.monotonic()
+            # An epoch ends with a validation; a checkpoint from before it would lose its result.
+            self.save_later, control.should_save = ended, not ended
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        if not is_first() or not logs:
-            return
-        now = time.monotonic()
-        if "eval_loss" in logs:
-            self.events.write("validated", step=state.global_step, loss=round(logs["eval_loss"], 6))
-            say(f"  step {state.global_step}/{state.max_steps}  validation loss {logs['eval_loss']:.4f}")
-            return
-        if "loss" not in logs:
-            return
-        if not math.isfinite(logs["loss"]):
-            raise GateRefused(
-                f"the loss is {logs['loss']} at step {state.global_step}", "lower train.learning_rate, or check the base model's weights; nothing was sealed"
-            )
-        tokens = logs.get("num_tokens", self.tokens)
-        rate = (tokens - self.tokens) / max(1e-9, now - self.stepped)
-        done = state.global_step - self.first_step
-        left = (now - self.start) / max(1, done) * (state.max_steps - state.global_step)
-        self.events.write(
-            "step", step=state.global_step, of=state.max_steps, loss=logs["loss"], learning_rate=logs.get("learning_rate"), grad_norm=logs.get("grad_norm"), tokens=tokens, tokens_per_second=round(rate, 1), seconds_left=round(left)
-        )  # fmt: skip
-        self.tokens, self.stepped = tokens, now
-        if not self.first_end:
-            self.first_tokens, self.first_end = tokens, now
-        if now - self.said >= SAY_EVERY_SECONDS or state.global_step == state.max_steps:
-            self.said = now
-            say(f"  step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  {rate:,.0f} tok/s  {_minutes(left)} left")
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.watchdog.rest()  # a validation may take as long as it goes on
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_save = control.should_save or self.save_later
+        self.save_later = False
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.watchdog.cancel()
+
+    def _agree(self, *wishes: bool) -> tuple[bool, ...]:
+        """What any rank wishes, all do: a rank that saved alone would wait for the others for ever."""
+        if ranks() == 1:
+            return wishes
+        asked = torch.tensor(wishes, dtype=torch.int32, device=self.trainer.args.device)
+        torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
+        return tuple(bool(wish) for wish in asked.tolist())
 
 
-def _minutes(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
-
-
-__all__ = ["Collator", "Progress", "SealedTrainer", "token_rows", "trackers"]
+__all__ = ["Collator", "SealedTrainer"]

@@ -6,14 +6,14 @@ import warnings
 from pathlib import Path
 
 from entrypoint.run.door import install_keys, read_keys
-from schemas.errors import CaissonError
+from schemas.errors import CaissonError, Interrupted
 from schemas.job import ServeJob, Task
 
 ENGINE = "vllm.entrypoints.openai.api_server"
 
 
 def main() -> None:
-    """Serve until SIGTERM; requests in flight are finished first."""
+    """Serve until SIGTERM, which lets requests in flight finish; also ends with 0 when the engine has died: the executor tells the two apart."""
     task = Task.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     assert isinstance(task.job, ServeJob)
     try:
@@ -25,7 +25,10 @@ def main() -> None:
     # the CPU build is not.
     sys.argv = [ENGINE, "--model", task.inputs["exported"], "--middleware", "entrypoint.run.door.Door", *task.job.arguments]
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*api_server.*")
-    runpy.run_module(ENGINE, run_name="__main__")
+    try:
+        runpy.run_module(ENGINE, run_name="__main__")
+    except KeyboardInterrupt:  # so it takes a SIGTERM, too, until its server is up
+        sys.exit(Interrupted.exit_code)
 
 
 if __name__ == "__main__":

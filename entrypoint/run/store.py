@@ -1,15 +1,28 @@
 """The store: where artifacts lie, which are sealed, and who writes one right now."""
 
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from entrypoint.run.seal import faults, read_manifest
 from schemas.errors import MachineError
-from schemas.manifest import Sealed
+from schemas.manifest import FILE_NAME, Sealed
 from schemas.plan import Step
+
+MADE_BY = {"model": "fetch", "data": "fetch", "prepared": "prepare", "trained": "train", "exported": "export"}
+"""The stage that makes what is read in a role."""
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a damaged artifact: out of the way, not gone. Returns where it is; another run may have done it already."""
+    aside = folder.with_name(f".damaged-{folder.name}-{time.time_ns() // 10**6}")
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
+    return aside
 
 
 class Store:
@@ -56,23 +69,56 @@ class Store:
                 yield Sealed(f"{folder}/{path.name}", manifest)
 
     def verify(self, sealed_folder: str, role: str) -> None:
-        """Read every byte of an input; raise MachineError that names the first file that is not as it was sealed."""
+        """Read every byte of an input. One that is not as it was sealed is set aside, so that the stage that made it makes it again,
+        and MachineError names the first file and that stage."""
+        folder = self.root / sealed_folder
+        found = self.damage(sealed_folder)
+        if not found:
+            return
+        what = f"the {role} artifact {sealed_folder} is damaged: {found[0]}"
+        again = f"`docker compose run --rm {MADE_BY[role]}`, or `caisson {MADE_BY[role]}`, makes it again; then run this command again"
+        try:
+            aside = set_aside(folder)
+        except OSError as error:
+            raise MachineError(f"{what}; it cannot be set aside: {error.strerror}", f"remove {folder}; {again}") from None
+        raise MachineError(f"{what}; it was set aside as {aside.name}", again)
+
+    def damage(self, sealed_folder: str) -> list[str]:
+        """What is not as it was sealed, by every byte. Raises MachineError where this user may not read it."""
         folder = self.root / sealed_folder
         manifest = read_manifest(folder)
-        found = ["its manifest is gone"] if manifest is None else faults(folder, manifest, hashes=True)
-        if found:
-            raise MachineError(f"the {role} artifact {sealed_folder} is damaged: {found[0]}", f"remove {folder} and run the stage that made it again")
+        try:
+            if manifest:
+                return faults(folder, manifest, hashes=True)
+            (folder / FILE_NAME).read_bytes()
+            return ["its manifest cannot be understood"]
+        except FileNotFoundError:
+            return ["its manifest is gone"]
+        except OSError as error:
+            raise MachineError(f"{error.filename or folder} cannot be read: {error.strerror}", "give the store to uid 10001: chown -R 10001:10001") from None
+
+    def make_folder(self, step: Step) -> None:
+        """The folder of the step's kind. Raises MachineError where the store cannot be written."""
+        with self._words_for_what_cannot_be_written():
+            (self.root / step.folder).mkdir(parents=True, exist_ok=True)
+            if not os.access(self.root / step.folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    @contextmanager
+    def _words_for_what_cannot_be_written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            fix = "give the store to uid 10001 (chown -R 10001:10001), make room, or name another with --store"
+            raise MachineError(f"the store {self.root} cannot be written: {error.strerror}", fix) from None
 
     @contextmanager
     def lock(self, step: Step) -> Iterator[int]:
         """Hold the artifact alone; yields the descriptor, which the step's process inherits so that the lock outlives this one."""
+        self.make_folder(step)
         place = self.root / step.folder / f".lock-{step.id}"
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+        with self._words_for_what_cannot_be_written():
             descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            fix = "give the store to uid 10001 (chown -R 10001:10001), make room, or name another with --store"
-            raise MachineError(f"the store {self.root} cannot be written: {error.strerror}", fix) from None
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

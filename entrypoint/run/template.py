@@ -27,7 +27,7 @@ class Renderer:
 
     def __init__(self, tokenizer: Any, stop_ids: frozenset[int], loss_on: str):
         self.tokenizer, self.loss_on = tokenizer, loss_on
-        self.stops = tuple(sorted({tokenizer.convert_ids_to_tokens(i) for i in stop_ids}, key=len, reverse=True))
+        self.stops = tuple(sorted({token for i in stop_ids if (token := tokenizer.convert_ids_to_tokens(i))}, key=len, reverse=True))
 
     def render(self, messages: tuple[dict[str, str], ...]) -> tuple[str, list[tuple[int, int]]]:
         """The conversation as text, and the character spans that are learned.
@@ -72,7 +72,7 @@ class Renderer:
             return ""
         try:
             return str(self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generate))
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:  # a template is a program, and may be a wrong one
             raise TemplateFault("the chat template refuses the conversation", str(error)) from None
 
     def _end_of_turn(self, text: str, start: int, at: int) -> int:
@@ -96,6 +96,5 @@ def _inside(places: np.ndarray, start: int, end: int) -> np.ndarray:
 def stop_ids(tokenizer: Any, generation_config: dict[str, Any]) -> frozenset[int]:
     """The tokens on which an engine ends an answer: generation_config.json's, and the tokenizer's end token."""
     given = generation_config.get("eos_token_id")
-    found = set(given) if isinstance(given, list) else {given}
-    found.add(tokenizer.eos_token_id)
-    return frozenset(i for i in found if i is not None)
+    found = [*(given if isinstance(given, list) else [given]), tokenizer.eos_token_id]
+    return frozenset(i for i in found if isinstance(i, int) and 0 <= i < len(tokenizer))

@@ -3,38 +3,57 @@
 import json
 import resource
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from entrypoint.run.checkpoints import newest_valid
+from entrypoint import __version__
+from entrypoint.run.checkpoints import clear_the_way, newest_valid
 from entrypoint.run.events import Events, say
-from entrypoint.run.leaf import run_leaf
+from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import load_for_training, lora_config
-from entrypoint.run.ranks import is_first
+from entrypoint.run.ranks import is_first, rank, ranks
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import Interrupted
 from schemas.job import Task, TrainJob
+from schemas.manifest import Manifest
 
 
 def train(task: Task, events: Events) -> dict[str, Any]:
-    """Fill task.output with weights/, curve.json and tensorboard/; checkpoints live beside them until it is done."""
+    """Fill task.output with weights/, curve.json and a folder a tracker; checkpoints live beside them until it is done."""
     output = Path(task.output)
     if (output / WEIGHTS).is_dir():  # trained to the end before the process was stopped
         return _summary(output)
     trainer = build_trainer(task, events)
-    checkpoint = newest_valid(output / "checkpoints", say if is_first() else _silent)
-    if checkpoint and is_first():
-        say(f"  goes on from {checkpoint.name}")
-        events.write("resumed", checkpoint=checkpoint.name)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if trainer.stop_asked:
+    _go_on(trainer, output / "checkpoints", events)
+    trainer.train()
+    trainer.saver.wait()
+    if trainer.stop_asked and trainer.state.global_step < trainer.state.max_steps:
         raise Interrupted(
             f"train was stopped at step {trainer.state.global_step}; its checkpoint is sealed", "run the same command again: it goes on from there"
         )
+    trainer.bad_steps.end(trainer.state.global_step)
     _save(trainer, task, output)
     trainer.accelerator.wait_for_everyone()  # no rank leaves while another still writes
     trainer.accelerator.end_training()
     return _summary(output) if is_first() else {}
+
+
+def _go_on(trainer: Any, checkpoints: Path, events: Events) -> None:
+    """Let the trainer start where the newest valid checkpoint ends."""
+    from entrypoint.run.resume import Resume
+
+    checkpoint = newest_valid(checkpoints, say if is_first() else _silent)
+    trainer.accelerator.wait_for_everyone()  # every rank has chosen before anything is cleared
+    if is_first():
+        clear_the_way(checkpoints, checkpoint)
+    trainer.accelerator.wait_for_everyone()
+    if checkpoint is None:
+        return
+    trainer.resumed = Resume(checkpoint)
+    if is_first():
+        say(f"  goes on from {checkpoint.name}")
+        events.write("resumed", checkpoint=checkpoint.name)
 
 
 def build_trainer(task: Task, events: Events) -> Any:
@@ -44,31 +63,67 @@ def build_trainer(task: Task, events: Events) -> Any:
     hush()  # before the imports that speak while they are imported
     from transformers import AutoTokenizer
 
-    from entrypoint.run.sealed_trainer import Collator, Progress, SealedTrainer, token_rows, trackers
+    from entrypoint.run.bad_steps import BadSteps
+    from entrypoint.run.progress import Progress
+    from entrypoint.run.row_order import RowOrder
+    from entrypoint.run.saver import Saver
+    from entrypoint.run.sealed_trainer import Collator, SealedTrainer
+    from entrypoint.run.token_rows import token_rows
+    from entrypoint.run.trackers import Trackers
+    from entrypoint.run.watchdog import Watchdog
 
     job = task.job
     assert isinstance(job, TrainJob)
+    _be_deterministic(job)
+    trackers = Trackers(task, events) if is_first() else None  # first: a key that is missing is said before the model is loaded
     model_folder, shards = Path(task.inputs["model"]), Path(task.inputs["prepared"])
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
-    validation = token_rows(shards, "validation")
+    validation, rows = token_rows(shards, "validation"), token_rows(shards, "train")
+    assert rows is not None
     # Arguments come first: under ZeRO-3 they decide how the model is built.
     arguments = _arguments(job, Path(task.output), has_validation=validation is not None)
     trainer = SealedTrainer(
         model=load_for_training(model_folder, job),
         args=arguments,
-        train_dataset=token_rows(shards, "train"),
+        train_dataset=rows,
         eval_dataset=validation,
         processing_class=tokenizer,
         peft_config=lora_config(job.adapter),
         data_collator=Collator(pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id),
     )
-    trainer.keep = job.keep
-    trainer.progress = Progress(trainer, events)
+    trainer.progress = Progress(events)
+    trainer.order = RowOrder(len(rows), job.micro_batch, job.accumulation, rank(), ranks(), job.seed)
+    trainer.saver = Saver(Path(task.output) / "checkpoints", job.keep, rank(), ranks(), trainer.progress.sealed)
+    trainer.watchdog = Watchdog(job.watchdog_times, job.watchdog_seconds)
+    trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events))
+    trainer.checkpoint_seconds = job.checkpoint_seconds
+    trainer.checkpoint_manifest = Manifest(
+        stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"), program=__version__, versions=versions(), files=()
+    )  # fmt: skip
     trainer.add_callback(trainer.progress)
-    if is_first():
-        for tracker in trackers(job.track, Path(task.output)):
-            trainer.add_callback(tracker)
+    if trackers:
+        trainer.add_callback(trackers)
     return trainer
+
+
+def _be_deterministic(job: TrainJob) -> None:
+    """The same bits from the same start: kernels whose sums depend on timing are refused by torch."""
+    if job.deterministic:
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+
+
+def _reporter(events: Events) -> Callable[[int, list[int], float], None]:
+    """Says and records a step that was skipped."""
+
+    def report(step: int, rows: list[int], norm: float) -> None:
+        if is_first():
+            say(f"  step {step} is skipped: its gradients are not numbers (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})")
+            events.write("skipped", step=step, rows=rows, norm=str(norm))
+
+    return report
 
 
 def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
@@ -114,6 +169,8 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
 
 def _save(trainer: Any, task: Task, output: Path) -> None:
     """Write the weights under a draft name, then give them their own: a folder `weights` is always whole."""
+    from entrypoint.run.progress import finite
+
     draft = output / f"{WEIGHTS}.draft"
     trainer.save_model(str(draft))  # on every rank: sharded weights are gathered here
     trainer.accelerator.wait_for_everyone()
@@ -122,10 +179,9 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     (draft / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
     for card in draft.glob("README.md"):
         card.unlink()
-    curve = [{k: v for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
+    curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
     (output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
     (output / "measured.json").write_text(json.dumps(_measured(trainer), indent=1) + "\n", encoding="utf-8")
-    trainer.release_trackers()
     draft.rename(output / WEIGHTS)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
 

@@ -16,6 +16,7 @@ from entrypoint.chain import STAGES
 from entrypoint.cli import cli
 from entrypoint.run.door import OPEN
 from schemas.job import ServeJob
+from schemas.track import Mlflow, Swanlab, Wandb
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATORS = ("cpu", "cuda")
@@ -253,3 +254,32 @@ def test_unknown_accelerator_is_refused() -> None:
     )
     assert said.returncode != 0
     assert "accelerator.rocm.yaml" in said.stderr
+
+
+# -- trackers that send while training
+
+TRACK = read(ROOT / "compose" / "track.yaml")
+
+
+def test_the_overlay_gives_a_way_out_and_keys_and_nothing_else() -> None:
+    assert set(TRACK["services"]) == {"train", "plan", "status"}
+    assert set(TRACK["services"]["train"]) == {"network_mode", "secrets", "environment"}
+    assert all(service["network_mode"] == "bridge" for service in TRACK["services"].values())
+    assert all(value is None for value in TRACK["services"]["train"]["environment"].values()), "passed on where the host has it"
+    for tracker in (Wandb, Swanlab, Mlflow):
+        path = tracker.model_fields["key_file"].default
+        name = path.rpartition("/")[2]
+        assert path == f"/run/secrets/{name}"
+        assert name in TRACK["services"]["train"]["secrets"] and TRACK["secrets"][name] == {"file": f"${{{name.upper()}_FILE:-/dev/null}}"}
+    assert set(TRACK["secrets"]) == set(TRACK["services"]["train"]["secrets"])
+
+
+@needs_compose
+@pytest.mark.parametrize("kind", ACCELERATORS)
+def test_config_with_the_overlay(kind: str) -> None:
+    before = config(kind)["services"]
+    after = config(kind, COMPOSE_FILE="compose.yaml:compose/track.yaml")["services"]
+    assert {name for name in before if before[name] != after[name]} == {"train", "plan", "status"}
+    assert (before["train"]["network_mode"], after["train"]["network_mode"]) == ("none", "bridge")
+    for name in ("user", "read_only", "cap_drop", "security_opt", "tmpfs", "volumes", "image", "command"):
+        assert before["train"][name] == after["train"][name]

@@ -148,7 +148,17 @@ def test_sigterm_lets_a_request_in_flight_finish(project: Project, client: opena
     project.run("docker", "kill", "--signal", "TERM", container)
     reasons = [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason]
     assert reasons == ["length"]
-    project.run("docker", "wait", container)
+    assert project.run("docker", "wait", container).strip() == "0"
+
+
+def test_engine_that_dies_ends_serve_with_1(project: Project, demo: str) -> None:
+    """Its server would end with 0, as if somebody had stopped it."""
+    project.compose("up", "--detach", "--no-deps", "--wait", "serve")
+    container = project.compose("ps", "--quiet", "serve").strip()
+    end = 'for p in /proc/[0-9]*; do case "$(cat $p/comm)" in VLLM::EngineCor*) kill -9 ${p#/proc/};; esac; done'
+    project.run("docker", "exec", container, "sh", "-c", end)
+    assert project.run("docker", "wait", container).strip() == "1"
+    assert "caisson: serve: port-ossley by vLLM ended by itself, with exit code 0" in project.run("docker", "logs", container)
 
 
 def test_a_second_run_of_the_chain_does_no_work(project: Project, demo: str) -> None:

@@ -1,9 +1,26 @@
 """A small run, and the command line."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_run import Caisson, SmallRun
+
+SMALL = Path("/small")
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 4 MiB, empty before the test and after it; tests/image/run.sh mounts it."""
+
+    def clear() -> None:
+        for left in SMALL.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    clear()
+    yield SMALL
+    clear()
 
 
 @pytest.fixture

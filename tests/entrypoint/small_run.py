@@ -20,6 +20,7 @@ CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
     "num_key_value_heads": 2, "num_hidden_layers": 2, "vocab_size": 1000, "max_position_embeddings": 512, "tie_word_embeddings": True,
 }  # fmt: skip
+HEADER = b'{"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}'
 ROW = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
 SPLIT = {"rows": 100, "tokens": 5000, "supervised": 2000, "longest": 80, "lengths": {}}
 
@@ -34,6 +35,8 @@ class SmallRun:
         self.model, self.rows = folder / "model", folder / "rows.jsonl"
         self.model.mkdir()
         (self.model / "config.json").write_text(json.dumps(CONFIG))
+        (self.model / "tokenizer.json").write_text('{"model": {}}')
+        (self.model / "model.safetensors").write_bytes(len(HEADER).to_bytes(8, "little") + HEADER + bytes(16))
         self.rows.write_text(json.dumps(ROW) + "\n")
         self.write()
 

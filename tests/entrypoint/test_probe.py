@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -70,6 +70,17 @@ def test_ram_without_a_control_group(cgroup: Callable[..., None]) -> None:
     assert probe.usable_ram() == psutil.virtual_memory().total
 
 
+def test_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def see(**interfaces: tuple[bool, str]) -> bool:
+        found = {name: SimpleNamespace(isup=up, flags=flags) for name, (up, flags) in interfaces.items()}
+        monkeypatch.setattr(psutil, "net_if_stats", lambda: found)
+        return probe.has_network()
+
+    assert not see(lo=(True, "up,loopback,running"))
+    assert not see(lo=(True, "up,loopback,running"), tunl0=(False, "noarp"))
+    assert see(lo=(True, "up,loopback,running"), eth0=(True, "up,broadcast,running,multicast"))
+
+
 @pytest.mark.parametrize("said", ["cpu", "cuda"])
 def test_image_says_its_device(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setenv("CAISSON_ACCELERATOR", said)
@@ -103,79 +114,25 @@ def test_nearest_folder(tmp_path: Path) -> None:
     assert probe.nearest_folder(tmp_path) == tmp_path
     assert probe.nearest_folder(tmp_path / "a" / "b") == tmp_path
     assert probe.nearest_folder(Path("no/such/folder")) == Path()
-
-
-# -- sources
-
-
-def write(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-
-
-def names(facts: Any) -> list[str]:
-    return [file[0] for file in facts.files]
-
-
-def test_file(tmp_path: Path) -> None:
-    write(tmp_path, "a.jsonl")
-    os.utime(tmp_path / "a.jsonl", ns=(1, 1_234_567_890_123_456_789))
-    found = probe.look(str(tmp_path / "a.jsonl"))
-    assert found.kind == "file"
-    assert found.files == (("a.jsonl", 7, 1_234_567_890_123_456_789),)
-
-
-def test_folder(tmp_path: Path) -> None:
-    write(tmp_path, "b", "a", "sub/c")
-    found = probe.look(str(tmp_path))
-    assert (found.kind, names(found)) == ("folder", ["a", "b", "sub/c"])
-
-
-def test_empty_folder_is_there(tmp_path: Path) -> None:
-    assert probe.look(str(tmp_path)) == probe.SourceFacts(kind="folder")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("*.jsonl", ["a.jsonl", "b.jsonl"]),
-        ("?.jsonl", ["a.jsonl", "b.jsonl"]),
-        ("[b-z].jsonl", ["b.jsonl"]),
-        ("**/*.jsonl", ["a.jsonl", "b.jsonl", "sub/c.jsonl"]),
-    ],
-)
-def test_glob(tmp_path: Path, pattern: str, expected: list[str]) -> None:
-    write(tmp_path, "b.jsonl", "a.jsonl", "c.txt", "sub/c.jsonl")
-    found = probe.look(f"{tmp_path}/{pattern}")
-    assert (found.kind, names(found)) == ("folder", [str(tmp_path / e) for e in expected])
-
-
-def test_glob_below_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, "a.jsonl")
-    monkeypatch.chdir(tmp_path)
-    assert names(probe.look("*.jsonl")) == ["a.jsonl"]
-
-
-@pytest.mark.parametrize("name", ["no-such", "*.csv", "no/*.jsonl"])
-def test_missing(tmp_path: Path, name: str) -> None:
-    write(tmp_path, "a.jsonl")
-    assert probe.look(f"{tmp_path}/{name}") == probe.SourceFacts(kind="missing")
-
-
-def test_a_file_whose_name_looks_like_a_glob(tmp_path: Path) -> None:
-    """fetch takes the file of exactly that name first, so planning must see it too."""
-    write(tmp_path, "a[1].jsonl")
-    assert names(probe.look(f"{tmp_path}/a[1].jsonl")) == ["a[1].jsonl"]
-
-
-def test_a_link_to_nowhere_in_a_folder(tmp_path: Path) -> None:
-    write(tmp_path, "a")
-    (tmp_path / "b").symlink_to(tmp_path / "gone")
-    assert names(probe.look(str(tmp_path))) == ["a"]
+    assert probe.nearest_folder(tmp_path / ("a" * 300) / "b") == tmp_path
 
 
 # -- models
+
+
+def test_model_with_a_link_to_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "a.safetensors").write_bytes(bytes(10))
+    (tmp_path / "b.safetensors").symlink_to(tmp_path / "gone")
+    found = probe.read_model(tmp_path)
+    assert found
+    assert found.stored_bytes == 10
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to("/dev/zero"), lambda p: p.symlink_to(p), lambda p: p.mkdir()])
+def test_config_that_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "config.json")
+    assert probe.read_model(tmp_path) is None
 
 
 def test_model(tmp_path: Path) -> None:
@@ -252,3 +209,6 @@ def test_in_container(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_is_writable(tmp_path: Path) -> None:
     assert probe.is_writable(tmp_path / "new")
     assert not probe.is_writable(Path("/proc/1/new"))
+    (tmp_path / "file").touch()
+    assert not probe.is_writable(tmp_path / "file"), "a store is a folder"
+    assert not probe.is_writable(tmp_path / "file" / "store")

@@ -6,6 +6,8 @@ import pytest
 from small_run import SmallRun
 
 from entrypoint.status import State, states
+from schemas.facts import Accelerator
+from schemas.manifest import Manifest
 from schemas.plan import Stage
 
 
@@ -105,7 +107,54 @@ def test_stale_and_waiting(run: SmallRun) -> None:
     run.rows.write_text(run.rows.read_text() * 2)
     line = found(run)["train"]
     assert line.state == "stale"
-    assert "an earlier stage has to run first" in line.why
+    assert line.why == "an earlier stage has to run first", "what is assumed until then is no reason"
+
+
+FLIPPED = "content was altered after it was sealed; the next stage that reads it sets it aside, then {} makes it again"
+
+
+def flip(folder: Path) -> None:
+    """Another byte, the same size."""
+    path = folder / "content"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "train", "export"])
+def test_every_byte_is_read_where_asked_for(run: SmallRun, stage: Stage) -> None:
+    run.seal("fetch", "prepare", "train", "export")
+    flip(folder(run, stage))
+    assert {s.state for s in found(run).values()} == {"sealed"}, "names and sizes are as they were"
+    lines = states(run.chain("export"), run.store, hashes=True)
+    assert [(s.stage, s.part, s.why) for s in lines if s.state == "damaged"] == [(stage, "model" if stage == "fetch" else "", FLIPPED.format(stage))]
+    assert len(lines) == 5
+
+
+def test_several_damaged_files_are_counted(run: SmallRun) -> None:
+    run.seal("fetch")
+    target = folder(run, "fetch")
+    manifest = target / "manifest.json"
+    sealed = Manifest.model_validate_json(manifest.read_text())
+    (entry,) = [f for f in sealed.files if f.path == "content"]
+    more = tuple(entry.model_copy(update={"path": f"{n}", "sha256": "0" * 64}) for n in range(5))
+    for file in more:
+        (target / file.path).write_bytes((target / "content").read_bytes())
+    manifest.write_text(sealed.model_copy(update={"files": (*sealed.files, *more)}).model_dump_json())
+    why = states(run.chain("export"), run.store, hashes=True)[0].why
+    assert why.startswith("0 was altered after it was sealed, 1 was altered after it was sealed, 2 was altered after it was sealed and 2 more; ")
+
+
+def test_what_was_trained_on_another_machine_is_read_too(run: SmallRun) -> None:
+    gpu = Accelerator(name="H100", memory_gib=79.6, compute_capability="9.0")
+    run.seal("fetch", "prepare", "train", facts=run.facts().model_copy(update={"device": "cuda", "accelerators": (gpu,)}))
+    flip(run.store.root / run.chain("export", run.facts().model_copy(update={"device": "cuda"})).folder("trained"))
+    lines = states(run.chain("export", run.facts().model_copy(update={"device": "cuda"})), run.store, hashes=True)
+    assert [(s.stage, s.state) for s in lines] == [
+        ("fetch", "sealed"), ("fetch", "sealed"), ("prepare", "sealed"), ("train", "cannot"), ("export", "absent"), ("train", "damaged"),
+    ]  # fmt: skip
+
+
+def test_model_and_rows_are_told_apart(run: SmallRun) -> None:
+    assert [(s.stage, s.part) for s in states(run.chain("export"), run.store)][:3] == [("fetch", "model"), ("fetch", "data"), ("prepare", "")]
 
 
 @pytest.mark.parametrize("harm", [lambda f: (f / "content").unlink(), lambda f: (f / "content").write_text("longer than it was")], ids=["missing", "longer"])

@@ -86,6 +86,12 @@ def test_base_is_offline_and_silent() -> None:
     assert "-o 10001 -g 10001 /store" in text
 
 
+def test_trackers_do_not_phone_home() -> None:
+    text = (ROOT / "images/train/Dockerfile").read_text()
+    for setting in ("WANDB_ERROR_REPORTING=false", "MLFLOW_DISABLE_TELEMETRY=true"):
+        assert setting in text
+
+
 def test_every_image_is_baked() -> None:
     bake = (ROOT / "docker-bake.hcl").read_text()
     for path in DOCKERFILES:

@@ -87,6 +87,13 @@ def test_the_right_torch(path: Path) -> None:
         assert nvidia and "triton" in locked
 
 
+@pytest.mark.parametrize("path", LOCKS, ids=ids)
+def test_what_is_left_out(path: Path) -> None:
+    names = [ROOT / "images/all.exclude", *([ROOT / "images/cpu.exclude"] if path.name == "requirements.cpu.txt" else [])]
+    excluded = {line for name in names for line in name.read_text().splitlines() if line and not line.startswith("#")}
+    assert not excluded & set(versions(path))
+
+
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
 def test_one_version_over_all_images(accelerator: str) -> None:
     seen: dict[str, tuple[str, str]] = {}

@@ -4,8 +4,8 @@ import pytest
 from known import facts, spec
 
 from entrypoint.plan import plan_fetch
-from entrypoint.plan.fetch import refuse_missing, row_sources
-from schemas.errors import UsageError
+from entrypoint.plan.fetch import refuse_absent, row_sources
+from schemas.errors import MachineError, UsageError
 from schemas.facts import SourceFacts
 from schemas.job import FetchJob
 
@@ -84,5 +84,11 @@ def test_a_source_that_is_not_there_is_refused_before_anything_is_written() -> N
     here = facts().model_copy(update={"sources": {"/data/a.jsonl": SourceFacts(kind="missing")}})
     steps = plan_fetch(spec(), here).steps
     with pytest.raises(UsageError, match=r"data: /data/a\.jsonl is not there"):
-        refuse_missing(steps, here)
-    refuse_missing(steps[:1], here)
+        refuse_absent(steps, here)
+    refuse_absent(steps[:1], here)
+
+
+def test_a_source_that_cannot_be_read_is_refused_before_anything_is_written() -> None:
+    here = facts().model_copy(update={"sources": {"/models/m": SourceFacts(kind="unreadable", fault="/models/m/x cannot be read: Permission denied")}})
+    with pytest.raises(MachineError, match=r"model\.source: /models/m: /models/m/x cannot be read: Permission denied"):
+        refuse_absent(plan_fetch(spec(), here).steps, here)

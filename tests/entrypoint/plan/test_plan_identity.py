@@ -7,8 +7,9 @@ from known import H100, TINY, facts, inputs, sealed, spec
 from pydantic import BaseModel
 
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train
-from entrypoint.plan.identity import digest, identity_of, request_of
+from entrypoint.plan.identity import APART, digest, identity_of, request_of
 from schemas.job import AdapterJob, ExportJob, FetchJob, PrepareJob, RowsJob, ServeJob, TrainJob
+from schemas.track import TrackerJob
 
 JOBS: dict[str, BaseModel] = {
     "fetch": FetchJob(role="model", sources=("/m",)),
@@ -16,12 +17,12 @@ JOBS: dict[str, BaseModel] = {
     "train": TrainJob(
         method="sft", adapter=AdapterJob(kind="lora", rank=4, alpha=8.0, dropout=0.0, targets="all-linear"), device="cpu", strategy="single", ranks=1,
         precision="fp32", epochs=1.0, max_steps=None, learning_rate=1e-4, schedule="linear", warmup=0.1, weight_decay=0.0, max_grad_norm=1.0, micro_batch=2,
-        accumulation=3, gradient_checkpointing=False, checkpoint_every=5, keep=2, seed=7, track=("tensorboard",),
+        accumulation=3, gradient_checkpointing=False, checkpoint_every=5, keep=2, seed=7, track=(TrackerJob(kind="tensorboard"),),
     ),
     "export": ExportJob(kind="safetensors", dtype="bf16", golden_tokens=24),
     "serve": ServeJob(served_name="n", arguments=("--port", "8000")),
 }  # fmt: skip
-FIELDS = [(stage, field) for stage, job in JOBS.items() for field in type(job).model_fields if field != "stage"]
+FIELDS = [(stage, field) for stage, job in JOBS.items() for field in type(job).model_fields if field not in {"stage", *APART}]
 
 
 def other(value: Any) -> Any:
@@ -91,6 +92,12 @@ def test_name_of_the_run_does_not_retrain() -> None:
     one, two = (plan_train(spec(f"name: {name}"), facts(), inputs()).steps[0] for name in ("a", "b"))
     assert one.identity == two.identity
     assert one.folder != two.folder
+
+
+def test_a_tracker_does_not_retrain() -> None:
+    one, two = (plan_train(spec(f"track: {track}"), facts(), inputs()).steps[0] for track in ("[tensorboard]", "[wandb, {kind: mlflow, uri: 'http://m:5000'}]"))
+    assert one.job != two.job
+    assert (one.identity, one.request) == (two.identity, two.request)
 
 
 def test_request_is_the_same_on_another_machine() -> None:

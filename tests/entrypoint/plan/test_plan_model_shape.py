@@ -1,6 +1,7 @@
 """config.json -> sizes; what is no plain gated decoder is not guessed at."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_experts_are_not_guessed(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["num_attention_heads", "hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size"])
-@pytest.mark.parametrize("value", [None, "many", []], ids=str)
+@pytest.mark.parametrize("value", [None, "many", [], "64", 64.5, True, -64, 10**400, math.inf, math.nan], ids=lambda v: str(v)[:9])
 def test_unreadable_sizes(key: str, value: Any) -> None:
     assert read_shape({**TINY, key: value}) is None
     assert read_shape({k: v for k, v in TINY.items() if k != key}) is None
@@ -58,6 +59,6 @@ def test_a_size_of_zero_is_no_size(key: str) -> None:
     assert read_shape({**TINY, key: 0}) is None
 
 
-@pytest.mark.parametrize(("value", "found"), [(512, 512), (0, None), (-1, None), ("512", None), (None, None)])
+@pytest.mark.parametrize(("value", "found"), [(512, 512), (0, None), (-1, None), ("512", None), (None, None), (True, None), (math.inf, None), (10**400, None)])
 def test_positions(value: Any, found: int | None) -> None:
     assert max_positions({**LLAMA_8B, "max_position_embeddings": value}) == found

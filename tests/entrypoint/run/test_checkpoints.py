@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.run.checkpoints import newest_valid, remove_old, seal_checkpoint
+from entrypoint.run.checkpoints import clear_the_way, newest_valid, remove_old, seal_checkpoint
+from schemas.manifest import Manifest
+
+MANIFEST = Manifest(stage="checkpoint", name="tiny", identity="", request="", job={}, program="0.1.0", files=())
 
 
 def write(folder: Path, step: int, *, sealed: bool = True) -> Path:
@@ -13,7 +16,7 @@ def write(folder: Path, step: int, *, sealed: bool = True) -> Path:
     (draft / "sub").mkdir(parents=True)
     (draft / "model.safetensors").write_bytes(bytes(range(256)) * 20)
     (draft / "sub" / "optimizer.pt").write_bytes(f"step {step}".encode() * 50)
-    return seal_checkpoint(draft, step, "0.1.0") if sealed else draft
+    return seal_checkpoint(draft, step, MANIFEST) if sealed else draft
 
 
 def flip(path: Path, at: int, bit: int = 0) -> None:
@@ -108,3 +111,20 @@ def test_remove_old_leaves_other_folders(tmp_path: Path) -> None:
     write(tmp_path, 5)
     remove_old(tmp_path, 1)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-3", "notes", "step-5"]
+
+
+def test_what_was_passed_over_no_longer_counts(tmp_path: Path) -> None:
+    for step in (3, 6, 9):
+        write(tmp_path, step)
+    (tmp_path / ".partial-step-12").mkdir()
+    flip(tmp_path / "step-9" / "model.safetensors", 5)
+    clear_the_way(tmp_path, newest_valid(tmp_path, lambda _: None))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".damaged-step-9", "step-3", "step-6"]
+    remove_old(tmp_path, 2)
+    assert newest(tmp_path) == ("step-6", [])
+
+
+def test_nothing_valid_sets_all_aside(tmp_path: Path) -> None:
+    flip(write(tmp_path, 2) / "model.safetensors", 5)
+    clear_the_way(tmp_path, None)
+    assert [p.name for p in tmp_path.iterdir()] == [".damaged-step-2"]

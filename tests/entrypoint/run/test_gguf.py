@@ -10,8 +10,8 @@ gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
 
 from entrypoint.run.events import Events  # noqa: E402
-from entrypoint.run.gguf import check_readable, convert, make_tokenizer  # noqa: E402
-from entrypoint.run.scan import scan_model  # noqa: E402
+from entrypoint.run.gguf import _metadata, check_readable, convert, make_tokenizer  # noqa: E402
+from entrypoint.run.scan import check_gguf, scan_model  # noqa: E402
 from schemas.errors import GateRefused  # noqa: E402
 
 # transformers and the libraries below it warn about their own internals when they are imported.
@@ -35,7 +35,7 @@ def write_gguf(path, pre="smollm", **keys):
     import numpy
 
     tokens = [*SPECIAL, *byte_tokens(), "ĠĠ", "ĊĊ"]
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, keys.get("architecture", "llama"))
     writer.add_context_length(keys.get("context", 128))
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(1)
@@ -134,19 +134,21 @@ def test_text_survives(tiny, text):
     ],
 )
 def test_cuts_as_the_file_says(tmp_path, pre, said):
-    from entrypoint.run.gguf import _metadata
-
     path = write_gguf(tmp_path / "m.gguf", pre)
     assert make_tokenizer(path, _metadata(path)).tokenize("x   42\n\n5") == said
 
 
 def test_add_bos(tmp_path):
-    from entrypoint.run.gguf import _metadata
-
     path = write_gguf(tmp_path / "m.gguf", add_bos=True)
     tokenizer = make_tokenizer(path, _metadata(path))
     assert tokenizer("a").input_ids[0] == 1
     assert tokenizer("a", add_special_tokens=False).input_ids[0] != 1
+
+
+SAID = {
+    "general.architecture": "llama", "llama.context_length": 128, "tokenizer.ggml.tokens": [], "tokenizer.ggml.model": "gpt2",
+    "tokenizer.ggml.pre": "smollm", "tensors": [],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -156,11 +158,34 @@ def test_add_bos(tmp_path):
         ({"tokenizer.ggml.model": "bert"}, "a tokenizer of the kind 'bert'"),
         ({"split.count": 3}, "one of 3 parts"),
         ({"tensors": ["rope_freqs.weight"]}, "scales its positions"),
+        ({"general.architecture": None}, "does not say general.architecture"),
+        ({"llama.context_length": None}, "does not say llama.context_length"),
+        ({"tokenizer.ggml.tokens": None}, "does not say tokenizer.ggml.tokens"),
     ],
 )
 def test_what_would_come_out_different_is_refused(changes, said):
     with pytest.raises(GateRefused, match=said):
-        check_readable({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tensors": [], **changes}, Path("m.gguf"))
+        check_readable({key: value for key, value in {**SAID, **changes}.items() if value is not None}, Path("m.gguf"))
+
+
+def test_the_check_of_the_header_agrees_with_the_library(tmp_path):
+    path = write_gguf(tmp_path / "m.gguf")
+    whole = path.read_bytes()
+    check_gguf(path)
+    for end in (*range(24, len(whole), 997), len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(GateRefused, match="cut off"):
+            check_gguf(path)
+        with pytest.raises(GateRefused, match="cannot be read"):
+            _metadata(path)
+
+
+@pytest.mark.parametrize("architecture", ["nonsense", "bert"])
+def test_architecture_that_transformers_does_not_know(tmp_path, architecture):
+    path = write_gguf(tmp_path / "m.gguf", architecture=architecture)
+    with pytest.raises(GateRefused, match=r"m\.gguf: transformers cannot read its tokenizer|cannot be read by transformers") as refused:
+        convert(path, tmp_path / "out", Events(tmp_path / "events.jsonl"))
+    assert refused.value.fix == "bring this model as a safetensors folder instead"
 
 
 def test_interrupted_conversion_starts_clean(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tiny import rows, tokenizer
+from tiny import rows, tokenizer, write_model
 
 from entrypoint.run.events import Events
 from entrypoint.run.prepare import prepare
@@ -22,8 +22,7 @@ GOOD = rows(40)
 @pytest.fixture
 def attempt(tmp_path):
     """A function that prepares the given files and returns (summary, output)."""
-    model = tmp_path / "model"
-    tokenizer().save_pretrained(model)
+    model = write_model(tmp_path / "model")
 
     def run(content, suffix=".jsonl", **changes):
         folder = tmp_path / "data" / "00"
@@ -112,6 +111,30 @@ def test_a_few_bad_rows_pass_where_the_spec_allows_them(attempt):
 def test_only_long_rows_left_after_dropping_is_refused(attempt):
     with pytest.raises(GateRefused, match="no training rows are left of 2"):
         attempt([LONG, LONG], too_long="drop")
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "what", "fix"),
+    [
+        (GOOD, {"validation_share": 1.0}, "no training rows are left of 40: 40 are held back for validation", "lower data.validation"),
+        (
+            [*GOOD, SILENT],
+            {"validation_share": 1.0, "max_rejected": 0.5},
+            "left of 41: 40 are held back for validation, 1 are bad\n  ",
+            "lower data.validation",
+        ),
+        ([SILENT] * 3, {"max_rejected": 1.0}, "left of 3: 3 are bad\n  /data/rows.jsonl:1: no assistant turn", "mend the rows"),
+        ([LONG] * 3, {"too_long": "drop", "max_length": 200}, "left of 3: 3 are longer than 200 tokens", "raise data.max_length"),
+        ([LONG] * 3, {"too_long": "drop"}, "left of 3: 3 are longer than 256 tokens", "shorten these rows: the model has 256 positions, so data.max_length"),
+        ([LONG], {"max_length": 200}, "1 of 1 rows are longer than 200 tokens", "raise data.max_length, or write too_long: drop"),
+        ([LONG], {}, "1 of 1 rows are longer than 256 tokens", "so data.max_length cannot be raised, or write too_long: drop to leave them out"),
+    ],
+)
+def test_the_fix_is_for_where_the_rows_went(attempt, found, changes, what, fix):
+    with pytest.raises(GateRefused) as refused:
+        attempt(found, **changes)
+    assert what in refused.value.what
+    assert fix in refused.value.fix
 
 
 def test_a_second_attempt_uses_nothing_of_the_first(attempt, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import pickle
 import struct
@@ -22,6 +23,10 @@ def zipped(*names):
         for name in names:
             archive.writestr(name, PICKLE)
     return stream.getvalue()
+
+
+def config(**changes):
+    return json.dumps({**CONFIG, **changes}).encode()
 
 
 TORCH = zipped("archive/data.pkl", "archive/data/0")
@@ -66,6 +71,13 @@ BAD = {
     ),
     "shard outside": ({"model.safetensors.index.json": b'{"weight_map": {"w": "../other/model.safetensors"}}'}, "not a file of this folder"),
     "index empty": ({"model.safetensors.index.json": b'{"weight_map": {}}'}, "no weight_map"),
+    "no tokenizer": ({"tokenizer.json": None}, "no tokenizer: neither tokenizer.json, tekken.json"),
+    "tokenizer empty": ({"tokenizer.json": b"{}"}, "tokenizer.json describes no tokenizer"),
+    "tokenizer a list": ({"tokenizer.json": b"[]"}, "tokenizer.json describes no tokenizer"),
+    **{f"size {value}": ({"config.json": config(hidden_size=value)}, f"config.json: hidden_size is {value}") for value in (0, -64, 64.5, "64", True, 2**31)},
+    "size infinite": ({"config.json": config(vocab_size=math.inf)}, "config.json: vocab_size is inf"),
+    "size of one layer": ({"config.json": config(intermediate_size=[128, 0])}, "config.json: intermediate_size is 0"),
+    "size inside": ({"config.json": config(text_config={"num_hidden_layers": -1})}, "config.json: text_config.num_hidden_layers is -1"),
     "unprintable name": ({"a\nb.json": b"{}"}, "unprintable characters"),
 }
 
@@ -82,6 +94,20 @@ def test_bad_folder_is_refused(tmp_path, changes, said):
     assert said in refused.value.what
     assert refused.value.what.startswith("/models/m")
     assert refused.value.fix
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "qwen.tiktoken", "tekken.json"])
+def test_vocabulary_of_another_kind_passes(tmp_path, name):
+    scan_model(folder_with(tmp_path, {"tokenizer.json": None, name: b"{}"}), "/models/m", False)
+
+
+def test_tokenizer_that_comes_as_code_passes(tmp_path):
+    scan_model(folder_with(tmp_path, {"tokenizer.json": None, "tokenization_x.py": b"import os"}), "/models/m", True)
+
+
+def test_sizes_that_are_left_open_pass(tmp_path):
+    changes = config(head_dim=None, intermediate_size=[128, 256], hidden_size=64, text_config={"hidden_size": 64})
+    scan_model(folder_with(tmp_path, {"config.json": changes}), "/models/m", False)
 
 
 def test_good_folder_passes(tmp_path):

@@ -112,3 +112,18 @@ def test_flush_folder_of_nothing(tmp_path: Path) -> None:
     flush_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         flush_folder(tmp_path / "not-there")
+
+
+def test_who_sees_the_new_text_may_rename_the_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does the rank that seals what another has just listed."""
+    replace = Path.replace
+
+    def replaced_and_renamed(draft: Path, path: Path) -> Path:
+        done = replace(draft, path)
+        path.parent.rename(tmp_path / "sealed")
+        return done
+
+    (tmp_path / "partial").mkdir()
+    monkeypatch.setattr(Path, "replace", replaced_and_renamed)
+    write_durably(tmp_path / "partial" / "list.json", "all of it")
+    assert (tmp_path / "sealed" / "list.json").read_text() == "all of it"

@@ -1,5 +1,6 @@
 """What is sealed, what is not, and who writes right now."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from kept_store import ROOT, put, step
 
+from entrypoint.run import seal
 from entrypoint.run.store import Store
 from schemas.errors import MachineError
 
@@ -94,8 +96,12 @@ def test_verify_reads_every_byte(store: Store) -> None:
     (folder / "b/c").write_bytes(b"twO")
     with pytest.raises(MachineError) as caught:
         store.verify("n/exports/" + "a" * 16, "model")
+    (aside,) = folder.parent.glob(".damaged-*")
+    assert (aside / "b/c").read_bytes() == b"twO", "out of the way, not gone"
+    assert not folder.exists()
     assert str(caught.value) == (
-        f"the model artifact n/exports/{'a' * 16} is damaged: b/c was altered after it was sealed\n    remove {folder} and run the stage that made it again"
+        f"the model artifact n/exports/{'a' * 16} is damaged: b/c was altered after it was sealed; it was set aside as {aside.name}"
+        "\n    `docker compose run --rm fetch`, or `caisson fetch`, makes it again; then run this command again"
     )
     assert caught.value.exit_code == 3
 
@@ -105,6 +111,49 @@ def test_verify_without_a_manifest(store: Store) -> None:
     (folder / "manifest.json").unlink()
     with pytest.raises(MachineError, match="its manifest is gone"):
         store.verify("n/exports/" + "a" * 16, "model")
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "damaged"), [(lambda m: m.write_text("{"), "cannot be understood", True), (lambda m: m.symlink_to(m), "cannot be read", False)]
+)
+def test_verify_with_a_manifest_that_cannot_be_read(store: Store, make, said: str, damaged: bool) -> None:
+    folder = put(store, step(), {"a": b"one"})
+    (folder / "manifest.json").unlink()
+    make(folder / "manifest.json")
+    with pytest.raises(MachineError, match=said):
+        store.verify("n/exports/" + "a" * 16, "model")
+    assert folder.is_dir() is not damaged
+
+
+def test_verify_of_what_another_run_has_set_aside(store: Store) -> None:
+    with pytest.raises(MachineError, match="its manifest is gone"):
+        store.verify("n/exports/" + "a" * 16, "model")
+
+
+def test_verify_where_it_cannot_be_set_aside(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = put(store, step(), {"a": b"one"})
+    (folder / "a").write_bytes(b"two")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(MachineError, match=f"it cannot be set aside: Read-only file system\n    remove {folder}; `docker"):
+        store.verify("n/exports/" + "a" * 16, "model")
+
+
+@pytest.mark.parametrize(("number", "damaged"), [(errno.EIO, True), (errno.EACCES, False)])
+def test_file_that_cannot_be_read(store: Store, monkeypatch: pytest.MonkeyPatch, number: int, damaged: bool) -> None:
+    """A bad sector is damage, a missing right is none."""
+    folder = put(store, step(), {"a": b"one"})
+
+    def refuse(path: Path) -> str:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(seal, "sha256", refuse)
+    with pytest.raises(MachineError, match="cannot be read"):
+        store.verify("n/exports/" + "a" * 16, "model")
+    assert folder.is_dir() is not damaged
 
 
 def test_lock_is_free_again_after_use(store: Store) -> None:

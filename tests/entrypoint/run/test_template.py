@@ -78,6 +78,19 @@ def test_a_template_that_refuses_the_roles_is_a_rejection():
         make("{{ raise_exception('no system here') }}").render(TALK)
 
 
+@pytest.mark.parametrize("template", ["{{ 1 + 'a' }}", "{{ messages[0]['content'].index('x') }}", "{{ messages.foo.bar }}", "{% for %}"])
+def test_a_template_that_is_a_wrong_program_is_a_rejection(template):
+    with pytest.raises(TemplateFault, match="the chat template refuses the conversation"):
+        make(template).render(TALK)
+
+
 def test_stop_ids_are_those_of_the_generation_config_and_the_tokenizer():
     assert stop_ids(tokenizer(), {"eos_token_id": [0, 2]}) == {0, 2}
     assert stop_ids(tokenizer(), {"eos_token_id": 0}) == {0, 2}
+
+
+@pytest.mark.parametrize("said", [10**6, 10**30, -1, "<|im_end|>", [None, 0.5, {}, 10**6], {}])
+def test_stop_ids_that_are_none_are_passed_over(said):
+    made = tokenizer()
+    assert stop_ids(made, {"eos_token_id": said}) == {2}
+    assert Renderer(made, frozenset({2, len(made) + 5}), "assistant").stops == ("<|im_end|>",)

@@ -95,3 +95,20 @@ def run(*arguments: object, cwd: Path, code: int = 0, **environment: str) -> str
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return out + err
+
+
+def fetched_store(folder: Path, model: Path, data: Path) -> Path:
+    """A store with model, rows and shards."""
+    path = spec(folder, model, data)
+    for stage in ("fetch", "prepare"):
+        run(stage, path, "--store", folder / "store", cwd=folder)
+    return folder / "store"
+
+
+def kill_tree(process: subprocess.Popen) -> None:
+    """kill -9 of a process and all below it, as a container's end would: torchrun gives each rank a session of its own."""
+    import psutil
+
+    for victim in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        victim.kill()
+    process.communicate()

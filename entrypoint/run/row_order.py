@@ -1,0 +1,66 @@
+"""Which rows each optimizer step learns from: a pure function of seed, epoch and position, whatever the number of processes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+class RowOrder:
+    """Batches of row numbers for one rank; a batch sampler for torch's DataLoader.
+
+    Every epoch is one permutation, cut into steps of `rows_per_step`. The rows of a step are dealt out to the ranks one by one, so
+    the same step holds the same rows on any number of them: a run that goes on with fewer loses no row and sees none twice.
+    """
+
+    def __init__(self, rows: int, micro_batch: int, accumulation: int, rank: int, ranks: int, seed: int):
+        self.rows, self.micro_batch, self.accumulation, self.rank, self.ranks, self.seed = rows, micro_batch, accumulation, rank, ranks, seed
+        self.epoch = self.start = 0
+        """Where the next step begins: rows of this epoch before it."""
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.micro_batch * self.accumulation * self.ranks
+
+    def steps_left(self) -> int:
+        """Optimizer steps to the end of the epoch."""
+        return -(-(self.rows - self.start) // self.rows_per_step)
+
+    def __len__(self) -> int:
+        """Micro-batches of this rank to the end of the epoch."""
+        whole, rest = divmod(self.rows - self.start, self.rows_per_step)
+        return whole * self.accumulation + -(-rest // (self.micro_batch * self.ranks))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.permutation(self.epoch)
+        for at in range(self.start, self.rows, self.rows_per_step):
+            step = order[at : at + self.rows_per_step]
+            for first in range(0, len(step), self.micro_batch * self.ranks):
+                dealt = step[first : first + self.micro_batch * self.ranks]
+                # A rank without a row in the last micro-batch still has to compute something: a row that no loss is taken from.
+                yield [int(row) for row in dealt[self.rank :: self.ranks]] or [masked(int(dealt[0]))]
+
+    def permutation(self, epoch: int) -> np.ndarray:
+        """Row numbers in the order of an epoch, int64 of shape (rows,)."""
+        return np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(self.rows)
+
+    def step_rows(self) -> np.ndarray:
+        """Row numbers of the step at the current position, all ranks."""
+        return self.permutation(self.epoch)[self.start : self.start + self.rows_per_step]
+
+    def dealt(self, micro: int, rank: int) -> list[int]:
+        """Row numbers of one micro-batch of the current step on one rank."""
+        width = self.micro_batch * self.ranks
+        return [int(row) for row in self.step_rows()[micro * width : (micro + 1) * width][rank :: self.ranks]]
+
+    def advance(self) -> bool:
+        """Move behind the current step; says whether that ended the epoch."""
+        self.start += self.rows_per_step
+        if self.start < self.rows:
+            return False
+        self.epoch, self.start = self.epoch + 1, 0
+        return True
+
+
+def masked(row: int) -> int:
+    """The number that stands for a row without any loss; its own inverse."""
+    return -1 - row

@@ -1,0 +1,73 @@
+"""A run that is killed and goes on ends as one that was never stopped: every loss, every bit of the weights."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl")
+
+from tiny import caisson, fetched_store, kill_tree, rows, run, spec, write_model, write_rows
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
+
+SETTINGS = "{epochs: 3, learning_rate: 1.0e-2, batch_tokens: 240, checkpoint: {every: 2}}"
+KINDS = {
+    "single-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: single}"),
+    "single-qlora-dropout": ("{kind: qlora, rank: 8, dropout: 0.2}", "{strategy: single}"),
+    "single-full": ("{kind: full}", "{strategy: single}"),
+    "ddp-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: ddp}"),
+    "zero1-full": ("{kind: full}", "{strategy: zero1}"),
+    "zero2-full": ("{kind: full}", "{strategy: zero2}"),
+    "zero3-lora-dropout": ("{kind: lora, rank: 8, dropout: 0.2}", "{strategy: zero3}"),
+    "zero3-full": ("{kind: full}", "{strategy: zero3}"),
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Model folder and rows."""
+    folder = tmp_path_factory.mktemp("sources")
+    return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows(70))
+
+
+@pytest.fixture(scope="module")
+def fetched(sources, tmp_path_factory):
+    """A store with model, rows and shards; each run works on a copy."""
+    return fetched_store(tmp_path_factory.mktemp("store"), *sources)
+
+
+def outcome(store: Path) -> tuple[list[dict], dict[str, bytes]]:
+    """The curve without times, and the bytes of the weights."""
+    (artifact,) = (p for p in (store / "tiny" / "train").iterdir() if not p.name.startswith("."))
+    kept = ("step", "epoch", "loss", "grad_norm", "learning_rate", "eval_loss", "num_tokens")
+    curve = [{k: entry[k] for k in kept if k in entry} for entry in json.loads((artifact / "curve.json").read_text()) if {"loss", "eval_loss"} & set(entry)]
+    return curve, {p.name: p.read_bytes() for p in (artifact / "weights").glob("*.safetensors")}
+
+
+def kill_after(path: Path, store: Path, cwd: Path, steps: int) -> None:
+    """Start a run and kill -9 all its processes once so many steps are recorded."""
+    process = caisson("train", path, "--store", store, cwd=cwd)
+    events = store / "tiny" / "logs" / "train.jsonl"
+    deadline = time.monotonic() + 240
+    while not events.exists() or events.read_text().count('"event": "step"') < steps:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    kill_tree(process)
+
+
+@pytest.mark.parametrize(("adapter", "hardware"), KINDS.values(), ids=KINDS)
+def test_killed_in_mid_epoch_it_ends_bit_for_bit_the_same(sources, fetched, tmp_path, adapter, hardware):
+    path = spec(tmp_path, *sources, adapter=adapter, hardware=hardware, train=SETTINGS)
+    whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
+    run("train", path, "--store", whole, cwd=tmp_path)
+    kill_after(path, cut, tmp_path, steps=5)
+    said = run("train", path, "--store", cut, cwd=tmp_path)
+    assert "goes on from step-" in said, said
+    curve, weights = outcome(cut)
+    expected_curve, expected_weights = outcome(whole)
+    assert curve == expected_curve
+    assert weights == expected_weights

@@ -1,0 +1,147 @@
+"""`caisson plan`: what it shows, for which machine, and what it refuses before anything runs."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from small_run import Caisson, SmallRun
+
+from schemas.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU2 = ROOT / "tests" / "facts" / "cpu2.json"
+T4 = ROOT / "tests" / "facts" / "t4.json"
+
+
+def test_plan(caisson: Caisson, run: SmallRun) -> None:
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert (code, err) == (0, "")
+    assert out.startswith("n on CPU, ")
+    assert not run.store.root.exists(), "planning changes nothing"
+
+
+def test_plan_as_json(caisson: Caisson, run: SmallRun) -> None:
+    code, out, _ = caisson("plan", run.spec_file, "--store", run.store.root, "--json")
+    assert code == 0
+    assert [s.stage for s in Plan.model_validate_json(out).steps] == ["fetch", "fetch", "prepare", "train", "export", "serve"]
+
+
+def test_plan_for_another_machine(caisson: Caisson, run: SmallRun) -> None:
+    code, out, _ = caisson("plan", ROOT / "specs" / "demo.yaml", "--facts", T4, "--store", run.store.root)
+    assert code == 0
+    assert out.splitlines()[0].startswith("port-ossley on 1 x Tesla T4")
+
+
+def test_plan_that_cannot_is_shown_and_ends_with_3(caisson: Caisson, run: SmallRun) -> None:
+    code, out, err = caisson("plan", ROOT / "specs" / "full-1.7b.yaml", "--facts", T4, "--store", run.store.root)
+    assert code == 3
+    assert "cannot: train: " in out
+    assert "export" in out, "the other stages are shown"
+    assert err.startswith("caisson: hf://Qwen/Qwen3-1.7B does not fit: ")
+
+
+def test_plan_that_contradicts_itself_ends_with_2(caisson: Caisson, run: SmallRun) -> None:
+    run.write("adapter: {kind: qlora}\nhardware: {strategy: zero3}\n")
+    code, _, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert code == 2
+    assert err.startswith("caisson: hardware.strategy: zero3 cannot shard 4-bit weights")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "not a facts file: Invalid JSON: EOF while parsing an object at line 1 column 1"),
+        (b"{}", "device: not a facts file: Field required"),
+        (b'{"device": "tpu"}', "device: not a facts file: Input should be 'cpu' or 'cuda'"),
+        (CPU2.read_bytes().replace(b'"cpu_cores": 2', b'"cpu_cores": "two"'), "cpu_cores: not a facts file"),
+        (CPU2.read_bytes().replace(b'"cpu_cores"', b'"cores"'), "cpu_cores: not a facts file: Field required"),
+        (CPU2.read_bytes().replace(b'"cpu_cores": 2', b'"cpu_cores": 0'), "cpu_cores: not a facts file: Input should be greater than or equal to 1"),
+        (re.sub(rb'"ram_gib": [\d.]+', b'"ram_gib": 0', CPU2.read_bytes()), "ram_gib: not a facts file: Input should be greater than 0"),
+        (re.sub(rb'"ram_gib": [\d.]+', b'"ram_gib": NaN', CPU2.read_bytes()), "ram_gib: not a facts file: Input should be a"),
+        (re.sub(rb'"disk_free_gib": [\d.]+', b'"disk_free_gib": -1', CPU2.read_bytes()), "disk_free_gib: not a facts file: Input should be greater"),
+        (re.sub(rb'"memory_gib": [\d.]+', b'"memory_gib": -14', T4.read_bytes()), "accelerators.0.memory_gib: not a facts file: Input should be greater"),
+        (T4.read_bytes().replace(b'"7.5"', b'"x"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
+        (T4.read_bytes().replace(b'"7.5"', b'"nan"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
+        (T4.read_bytes().replace(b'"7.5"', b'"-7.5"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
+    ],
+    ids=["cut", "empty", "device", "number", "key", "no cores", "no memory", "NaN", "disk", "memory", "capability", "NaN capability", "negative capability"],
+)
+def test_wrong_facts(caisson: Caisson, run: SmallRun, tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "facts.json"
+    path.write_bytes(content)
+    code, out, err = caisson("plan", run.spec_file, "--facts", path)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"caisson: {path}: {said}")
+    assert err.endswith("\n    its form is in schemas/facts.py\n")
+
+
+def test_missing_facts(caisson: Caisson, run: SmallRun, tmp_path: Path) -> None:
+    code, _, err = caisson("plan", run.spec_file, "--facts", tmp_path / "no.json")
+    assert (code, err) == (2, f"caisson: {tmp_path}/no.json is not there\n    record this machine's facts, or take one of tests/facts/\n")
+
+
+def test_unreadable_facts(caisson: Caisson, run: SmallRun, tmp_path: Path) -> None:
+    path = tmp_path / "loop.json"
+    path.symlink_to(path)
+    code, _, err = caisson("plan", run.spec_file, "--facts", path)
+    assert (code, err) == (2, f"caisson: {path} is a link that leads back to itself\n    name the facts file\n")
+
+
+REFUSED = {
+    "no model": (lambda run: shutil.rmtree(run.model), 2, "model.source: {model} is not there"),
+    "no rows": (lambda run: run.rows.unlink(), 2, "data: {rows} is not there"),
+    "pickles": (lambda run: (run.model / "model.safetensors").rename(run.model / "pytorch_model.bin"), 4, "{model}/pytorch_model.bin: the weights are pickled"),
+    "code": (lambda run: (run.model / "config.json").write_text('{"auto_map": {"AutoModel": "m.M"}}'), 4, "{model}/config.json names Python code"),
+    "cut": (lambda run: (run.model / "model.safetensors").write_bytes(b"short"), 4, "{model}/model.safetensors: only 5 bytes"),
+    "a link out": (lambda run: (run.rows.unlink(), run.rows.symlink_to("/etc/passwd")), 4, "data: {rows} is a link that leaves its folder"),
+}
+"""What fetch refuses; a function that makes it so, the exit code and the start of the text."""
+
+
+@pytest.mark.parametrize(("make", "code", "said"), REFUSED.values(), ids=REFUSED)
+def test_plan_and_fetch_say_alike_what_fetch_refuses(caisson: Caisson, run: SmallRun, make, code: int, said: str) -> None:
+    make(run)
+    said = said.format(model=run.model, rows=run.rows)
+    planned, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert planned == code
+    assert err.startswith(f"caisson: {said}")
+    assert "cannot: fetch: " in out and "export" in out, "the other stages are shown"
+    assert any(line.startswith(f"fetch: {said}") for line in json.loads(caisson("plan", run.spec_file, "--json")[1])["waiting"])
+    fetched, out, again = caisson("fetch", run.spec_file, "--store", run.store.root)
+    assert (fetched, out, again) == (code, "", err)
+    assert not run.store.root.exists(), "refused before anything is written"
+
+
+def test_plan_takes_what_was_fetched_from_a_source_that_is_out_of_sight_now(caisson: Caisson, run: SmallRun) -> None:
+    run.seal("fetch")
+    shutil.rmtree(run.model)
+    run.rows.unlink()
+    assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
+    assert caisson("fetch", run.spec_file, "--store", run.store.root)[0] == 2
+
+
+def test_plan_for_another_machine_looks_at_no_source_of_this_one(caisson: Caisson, run: SmallRun) -> None:
+    shutil.rmtree(run.model)
+    assert caisson("plan", run.spec_file, "--facts", CPU2, "--store", run.store.root)[0] == 0
+
+
+@pytest.mark.parametrize(("content", "said"), [("", "is empty"), (" \n\n", "is empty"), ("a key # mine", "has a line with spaces in it")])
+def test_key_that_serve_will_refuse(caisson: Caisson, run: SmallRun, monkeypatch: pytest.MonkeyPatch, content: str, said: str) -> None:
+    """Said by plan and doctor, and by serve before it reads an artifact."""
+    key = run.folder / "api_key"
+    key.write_text(content)
+    monkeypatch.setenv("API_KEY_FILE", str(key))
+    monkeypatch.delenv("CAISSON_IMAGE", raising=False)
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert (code, err.startswith(f"caisson: the API key file {key} {said}")) == (3, True)
+    assert "cannot: serve: the API key file" in out
+    _, out, _ = caisson("doctor", "--store", run.store.root, "--json")
+    assert [(f["state"], f["found"]) for f in json.loads(out) if f["check"] == "API key"] == [("fail", f"the API key file {key} {said}")]
+    run.seal("fetch", "prepare", "train", "export")
+    code, out, err = caisson("serve", run.spec_file, "--store", run.store.root)
+    assert (code, out) == (3, "")
+    assert said in err
+    key.write_text("good\n")
+    assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
