@@ -47,13 +47,18 @@ def _with_tensors(data: bytes, other: bytes) -> bytes:
     theirs, their_start = _header(other)
     made = bytearray(data)
     for name in header:
-        if "rng" not in name or name not in theirs:
+        if not _is_random(name) or name not in theirs:
             continue
         begin, end = header[name]["data_offsets"]
         their_begin, their_end = theirs[name]["data_offsets"]
         if end - begin == their_end - their_begin:
             made[start + begin : start + end] = other[their_start + their_begin : their_start + their_end]
     return bytes(made)
+
+
+def _is_random(name: str) -> bool:
+    """By what either column calls it."""
+    return "rng" in name or "random" in name
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:
@@ -67,7 +72,7 @@ def _take(given: Any, other: Any) -> bool:
         return False
     changed = False
     for key in given.keys() & other.keys():
-        if "rng" in key or "random" in key:
+        if _is_random(key):
             changed |= given[key] != other[key]
             given[key] = other[key]
         else:

@@ -22,6 +22,7 @@ from attempt import Attempt, Bench, end_everything
 from columns import COLUMNS, SHAPES, Column, empty, step_of
 from control import replace_random_state, seal_again
 from injector import Call, Injector
+from judge import Left
 from trials import Fault, damage, damages_of, end_window, faults_of, moments, one_of_each, save_window, spread
 
 WORK, FILLED = Path("/work"), Path("/full")
@@ -40,13 +41,24 @@ class Parts:
         self.name, self.counts, self.done = name, counts, done
         self.injector = Injector(WORK / "injector")
         self.tally: collections.Counter[str] = collections.Counter()
+        self.ready: dict[tuple[Any, ...], Bench] = {}
 
     def bench(self, shape: str, place: Path = WORK / "trial", scope: str = "scope", repaired: bool = True) -> Bench:
         """A column ready to run: sources made, the undisturbed run known and the same twice, with the injector and without."""
+        asked = (shape, place, scope, repaired)
+        if asked not in self.ready:
+            self.ready[asked] = self.made(*asked)
+        column = self.ready[asked].column
+        if not repaired or (shape, place, scope, False) in self.ready:  # of one name, with other settings
+            column.prepare()
+        return self.ready[asked]
+
+    def made(self, shape: str, place: Path, scope: str, repaired: bool) -> Bench:
+        """Ready for the first time."""
         column: Column = COLUMNS[self.name](SHAPES[shape], WORK, repaired)
         column.prepare()
         bench = Bench(column, self.injector, place)
-        lefts = []
+        lefts: list[Left | None] = []
         for injected in (False, True):
             column.fresh(place)
             self.injector.arm(getattr(column, scope))

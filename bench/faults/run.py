@@ -36,8 +36,7 @@ def main() -> None:
     if asked.again:
         asked.rows.unlink(missing_ok=True)
     for column in asked.columns.split(","):
-        for part in asked.parts.split(","):
-            _run(column, {part: asked.count.get(part, "all")}, asked.rows)
+        _run(column, {part: asked.count.get(part, "all") for part in asked.parts.split(",")}, asked.rows)
     rows = read(asked.rows)
     if asked.result:
         _write(rows, asked.result)
@@ -57,7 +56,7 @@ def read(path: Path) -> list[dict]:
 
 
 def _run(column: str, parts: dict, rows: Path) -> None:
-    """One container for one part of one column."""
+    """One container for one column."""
     request = BUILD / f"request-{os.getpid()}.json"
     request.write_text(json.dumps({"column": column, "parts": parts, "done": [r["id"] for r in read(rows)]}), encoding="utf-8")
     name = f"caisson-faults-{os.getpid()}"
