@@ -1,6 +1,6 @@
 """The trials, as the first process of a container: when it sends SIGKILL to all others, nothing of a run is left, as when a machine dies.
 
-    inside.py REQUEST       a JSON file: column, parts with how many trials ("all", "each" kind, a number), done (ids of rows that exist)
+    inside.py REQUEST       a JSON file: column, parts with which trials ("all", "each" kind, a number, a pattern), done (ids of rows that exist)
 
 Rows go to standard output, one JSON object a line; progress goes to standard error.
 """
@@ -9,6 +9,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,7 +38,7 @@ Trial = tuple[str, Callable[[], dict[str, Any]]]
 class Parts:
     """All parts of one column."""
 
-    def __init__(self, name: str, counts: dict[str, Any], done: set[str]):
+    def __init__(self, name: str, counts: dict[str, str], done: set[str]):
         self.name, self.counts, self.done = name, counts, done
         self.injector = Injector(WORK / "injector")
         self.tally: collections.Counter[str] = collections.Counter()
@@ -90,14 +91,16 @@ class Parts:
     def part(self, name: str) -> None:
         """One part by its name."""
         count = self.counts[name]
-        if not count:
+        if count == "0":
             return
         trials: list[Trial] = getattr(self, name)()
         if count == "each":
             chosen = one_of_each(name, [trial for trial, _ in trials])
             trials = [trial for trial in trials if trial[0] in chosen]
-        elif count != "all" and name != "kills":
+        elif count.isdigit() and name != "kills":
             trials = spread(trials, int(count))
+        elif count != "all" and name != "kills":
+            trials = [trial for trial in trials if re.search(count, trial[0])]
         self.run(name, trials)
 
     def faults(self) -> list[Trial]:

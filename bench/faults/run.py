@@ -88,13 +88,15 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--columns", default="transformers,caisson")
     parser.add_argument("--parts", default=",".join(PARTS))
-    parser.add_argument("--count", nargs="*", default=[], metavar="PART=N", help="a seeded choice of N trials of a part; each: one a kind; 0: none")
+    parser.add_argument(
+        "--count", nargs="*", default=[], metavar="PART=N", help="a seeded choice of N trials of a part; each: one a kind; 0: none; or a pattern of names"
+    )
     parser.add_argument("--rows", type=Path, default=BUILD / "rows.jsonl")
     parser.add_argument("--result", type=Path, help="where result.json goes; of the usual rows, beside this file")
     parser.add_argument("--again", action="store_true")
     asked = parser.parse_args()
     asked.result = asked.result or (HERE / "result.json" if asked.rows == BUILD / "rows.jsonl" else None)
-    asked.count = dict(pair.split("=") for pair in asked.count)
+    asked.count = dict(pair.split("=", 1) for pair in asked.count)
     return asked
 
 

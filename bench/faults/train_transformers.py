@@ -53,9 +53,7 @@ def main() -> None:
     set_seed(given["seed"])
     tokenizer = AutoTokenizer.from_pretrained(given["model"])
     model = AutoModelForCausalLM.from_pretrained(given["model"], dtype=torch.float32)
-    lora = LoraConfig(
-        r=given["rank"], lora_alpha=given["alpha"], lora_dropout=given["dropout"], target_modules=given["targets"], task_type="CAUSAL_LM"
-    )
+    lora = LoraConfig(r=given["rank"], lora_alpha=given["alpha"], lora_dropout=given["dropout"], target_modules=given["targets"], task_type="CAUSAL_LM")
     trainer = Trainer(
         model=get_peft_model(model, lora),
         args=TrainingArguments(

@@ -11,14 +11,15 @@ from injector import Call
 
 FULL = "disk full from here on"
 FAULTS = {
-    "write": ("EIO", "ENOSPC", "half, then kill", "kill before", "power cut before"),
+    "write": ("EIO", "ENOSPC", "half, then kill", "kill before"),
     "fsync": ("EIO", "kill before", "power cut before"),
     "rename": ("EIO", "kill before", "kill after", "power cut before", "power cut after"),
     "unlink": ("EIO", "kill before", "power cut before"),
     "mkdir": ("EIO", "ENOSPC", "kill before", "power cut before"),
     "truncate": ("EIO", "ENOSPC", "kill before", "power cut before"),
 }
-"""ENOSPC stays: the disk is full from that call on, for the whole store."""
+"""ENOSPC stays: the disk is full from that call on, for the whole store. A power cut at a write leaves what one at the next flush of the file
+leaves: nothing of it."""
 
 DAMAGES = ("emptied", "half", "a byte short", "bit flipped at the start", "bit flipped in the middle", "bit flipped at the end", "removed")
 
@@ -32,7 +33,7 @@ class Fault:
 
     @property
     def name(self) -> str:
-        return f"{self.call.kind} {self.call.k}: {self.how}"
+        return f"{self.call.kind} {self.call.k} of {Path(self.call.path).name}: {self.how}"
 
     def settings(self, disk: str, lost: str) -> dict:
         """Arguments of Injector.arm; `lost`: what a power cut takes, where it was not flushed."""

@@ -13,6 +13,7 @@ from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import load_for_training, lora_config
 from entrypoint.run.ranks import is_first, rank, ranks
+from entrypoint.run.seal import publish, write_durably
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import Interrupted
 from schemas.job import Task, TrainJob
@@ -180,9 +181,9 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     for card in draft.glob("README.md"):
         card.unlink()
     curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
-    (output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
-    (output / "measured.json").write_text(json.dumps(_measured(trainer), indent=1) + "\n", encoding="utf-8")
-    draft.rename(output / WEIGHTS)
+    write_durably(output / "curve.json", json.dumps(curve, indent=1) + "\n")
+    write_durably(output / "measured.json", json.dumps(_measured(trainer), indent=1) + "\n")
+    publish(draft, output / WEIGHTS)  # flushed before the checkpoints go: a power cut must leave one or the other
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
 
 

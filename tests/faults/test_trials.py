@@ -39,15 +39,15 @@ def test_a_save_is_what_happens_from_its_first_call_to_the_next_saves():
 def test_every_call_meets_every_fault_of_its_kind():
     faults = faults_of(CALLS[3:7])
     assert [f.name for f in faults][:6] == [
-        "write 2: EIO",
-        "write 2: ENOSPC",
-        "write 2: half, then kill",
-        "write 2: kill before",
-        "write 2: power cut before",
-        "rename 2: EIO",
+        "write 2 of a: EIO",
+        "write 2 of a: ENOSPC",
+        "write 2 of a: half, then kill",
+        "write 2 of a: kill before",
+        "rename 2 of .partial-step-6: EIO",
+        "rename 2 of .partial-step-6: kill before",
     ]
-    assert faults[-1].name == "fsync 1: power cut after"
-    assert len({f.name for f in faults}) == len(faults) == 5 + 5 + 3 + 3 + 1
+    assert faults[-1].name == "fsync 1 of checkpoints: power cut after"
+    assert len({f.name for f in faults}) == len(faults) == 4 + 5 + 3 + 3 + 1
 
 
 SETTINGS = {
@@ -84,7 +84,7 @@ def test_moments_are_the_same_every_time_and_inside_the_run():
 
 
 def test_choices_are_seeded_and_in_order():
-    names = ["write 1: EIO", "write 2: EIO", "fsync 1: EIO", "a: half", "b: half"]
+    names = ["write 1: EIO", "write 2 of a: EIO", "fsync 1: EIO", "a: half", "b: half"]
     assert [n.split()[0] for n in one_of_each("faults", names[:3])] == ["write", "fsync"]
     assert len(one_of_each("damage", names[3:])) == 1
     assert spread(names, 3) == spread(names, 3) == [n for n in names if n in spread(names, 3)]
