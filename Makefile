@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e test-faults test-faults-few generate generated bench down clean
+.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e test-faults generate generated bench down clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ help: ## This list
 demo: preflight images model key ## From nothing to an answer: set up, train, serve, compare
 	@bash demo/run.sh
 
-test: test-light test-images test-e2e test-faults-few ## Everything that CI runs
+test: test-light test-images test-e2e ## Everything that CI runs
 
 preflight: ## What would stop the demo, looked for in its first second
 	@bash setup/preflight.sh
@@ -47,7 +47,7 @@ generate: venv ## Write schemas/spec.schema.json, docs/spec.md, docs/cli.md
 	@$(PYTHON) -m schemas.generate && $(PYTHON) images/digests.py && $(PYTHON) -m entrypoint.manual
 
 test-light: lint generated ## Tests without images, under a minute
-	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not gpu and not faults"
+	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not gpu"
 
 test-images: images model venv ## Real tiny runs of each stage, inside its image
 	@bash tests/image/run.sh
@@ -55,10 +55,7 @@ test-images: images model venv ## Real tiny runs of each stage, inside its image
 test-e2e: images model key venv ## The demo's chain through Compose, with an openai client
 	@$(PYTHON) -m pytest -m e2e tests/e2e
 
-test-faults-few: images venv ## Kills, full disks and damaged files during training, a few of each: some minutes
-	@$(PYTHON) -m pytest -m faults tests/faults
-
-test-faults: images venv ## Every call of a save failing in every way, a hundred kills: hours
+test-faults: images venv ## Every fault, a hundred kills: hours
 	@$(PYTHON) -m pytest -m faults tests/faults --whole -s
 
 bench: venv ## Measure what bench/ claims

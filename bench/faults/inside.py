@@ -27,8 +27,8 @@ from judge import Left
 from trials import Fault, damage, damages_of, end_window, faults_of, moments, one_of_each, save_window, spread
 
 WORK, FILLED = Path("/work"), Path("/full")
-TARGET = 9
-"""The save that is disturbed: the third, the first after which an old checkpoint is removed."""
+KILLS, TARGET = 100, 9
+"""How often a run of two processes is killed, all runs together. The save that is disturbed: the third, the first after which an old checkpoint is removed."""
 ROOM = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25)
 """Room that is left when the disk fills up, in checkpoints."""
 
@@ -218,7 +218,8 @@ class Parts:
             return {"moments": when} | self.again(bench, *attempts)
 
         count = self.counts["kills"]
-        return [(f"{i:03d}", lambda when=when: trial(when)) for i, when in enumerate(moments(100 if count == "all" else int(count), steps))]
+        given = moments(KILLS if count == "all" else int(count), steps)
+        return [(f"run {i:02d}, {len(when)} kills", lambda when=when: trial(when)) for i, when in enumerate(given)]
 
     def control(self) -> list[Trial]:
         """Random state replaced behind the manifest's back: the comparison must see it. Sealed again unchanged: it must see nothing."""

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from injector import KILLED
 from judge import OUTCOMES
 
 PARTS = {
@@ -12,7 +13,7 @@ PARTS = {
     "end": "a fault at every call that makes the final artifact",
     "full": "a disk that fills up",
     "damage": "a file of the newest checkpoint damaged",
-    "kills": "killed at a random moment, two processes",
+    "kills": "killed at random moments, two processes",
     "control": "control",
 }
 
@@ -45,7 +46,10 @@ def summary(rows: list[dict]) -> str:
     if not rows:
         return "-"
     counts = collections.Counter(row["outcome"] for row in rows)
-    return f"{len(rows)}: " + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + f"; at most {max(r['repeated'] for r in rows)} steps again"
+    trials = str(len(rows))
+    if rows[0]["part"] == "kills":
+        trials = f"{trials} runs, {sum(a['code'] == KILLED for row in rows for a in row['attempts'])} kills"
+    return f"{trials}: " + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + f"; at most {max(r['repeated'] for r in rows)} steps again"
 
 
 def notes(rows: list[dict]) -> list[str]:

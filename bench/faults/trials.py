@@ -86,12 +86,13 @@ def damage(path: Path, how: str) -> None:
     path.write_bytes(data)
 
 
-def moments(count: int, steps: int, seed: int = 17) -> Iterator[tuple[float, ...]]:
-    """When each run is killed: 7.3 is the moment 0.3 of the way from step 7 to what follows it, 0 the start. One run in four is killed twice."""
+def moments(kills: int, steps: int, seed: int = 17) -> Iterator[tuple[float, ...]]:
+    """When each run is killed, one to four times: 7.3 is the moment 0.3 of the way from step 7 to what follows it, 0 the start."""
     chance = random.Random(seed)
-    for _ in range(count):
-        when = [round(chance.uniform(0, steps + 1), 3) for _ in range(2)]
-        yield tuple(when if chance.random() < 0.25 else when[:1])
+    while kills:
+        times = min(kills, chance.randint(1, 4))
+        kills -= times
+        yield tuple(round(chance.uniform(0, steps + 1), 3) for _ in range(times))
 
 
 def spread(found: list, count: int, seed: int = 17) -> list:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from injector import KILLED, Injector
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.image, pytest.mark.faults]  # needs no image, but a C compiler
 ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
