@@ -41,8 +41,8 @@ class Attempt:
 class Bench:
     """A column in one shape, with the place that every trial uses in turn."""
 
-    def __init__(self, column: Column, injector: Injector, place: Path):
-        self.column, self.injector, self.place = column, injector, place
+    def __init__(self, column: Column, injector: Injector, place: Path, popen: type[subprocess.Popen] = subprocess.Popen):
+        self.column, self.injector, self.place, self.popen = column, injector, place, popen
         self.sound: dict[tuple[int, ...], Left | None] = {}
         self.calls: list[Call] = []
         """Of the undisturbed run."""
@@ -57,7 +57,7 @@ class Bench:
         command = self.injector.before(command) if injected else command
         began = time.monotonic()
         with said.open("wb") as stream:
-            process = subprocess.Popen(command, cwd=self.place, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+            process = self.popen(command, cwd=self.place, env=environment, stdout=stream, stderr=subprocess.STDOUT)
             if watch:
                 watch(process, before)
             code: int | str = "hangs"

@@ -58,10 +58,11 @@ static const struct shape SHAPES[] = {
 };
 enum { CALLS = sizeof SHAPES / sizeof *SHAPES, CHANGES = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC };
 
-/* From here on, this process and what it starts stop at these calls. Opening to read is let through: it would be most of them. */
-int trap_file_calls(void)
+static struct sock_filter program[8 + 6 * CALLS];
+
+/* Stops at these calls. Opening to read is let through: it would be most of them. Returns the length. */
+static unsigned short make_filter(void)
 {
-    struct sock_filter program[8 + 6 * CALLS];
     unsigned short n = 0;
 #define ADD(...) program[n++] = (struct sock_filter)__VA_ARGS__
 #define ARGUMENT(i) offsetof(struct seccomp_data, args[i])
@@ -85,8 +86,21 @@ int trap_file_calls(void)
         ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE));
     }
     ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-    struct sock_fprog filter = {n, program};
+    return n;
+}
+
+/* From here on, this process and what it starts stop at these calls. */
+int trap_file_calls(void)
+{
+    struct sock_fprog filter = {make_filter(), program};
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+/* The filter as it is, for a process that puts it on itself. */
+int write_filter(void)
+{
+    size_t bytes = make_filter() * sizeof *program;
+    return write(STDOUT_FILENO, program, bytes) != (ssize_t)bytes;
 }
 
 static long argument(const struct user_regs_struct *registers, int i)

@@ -1,6 +1,10 @@
 /* Runs a command, counts what it and everything it starts does to files, and makes one call fail.
  *
+ *   inject --filter
  *   inject --log FILE --scope PART [--kind KIND --at K --action fail|half|before|after] [--error ERRNO] [--disk PART] [--cut ATTIC --lost PART] -- COMMAND...
+ *
+ * With --attach PID --ready FD the command is a child that is there already: it waits for a byte from FD, then puts the filter on itself, which
+ * --filter writes to standard output.
  *
  * Calls on paths that contain the scope are counted, over all processes and threads together, in the order in which the kernel saw them.
  * At the K-th of its kind (or of any): `fail` returns the error instead of making the call, with --disk for good and for all of that disk;
@@ -30,7 +34,7 @@ static const char *const ACTION[] = {"nothing", "fail", "half", "before", "after
 
 static struct {
     const char *log, *scope, *disk, *attic, *lost;
-    int kind, action, error;
+    int kind, action, error, attach, ready;
     long at;
 } asked = {.scope = "", .lost = "", .kind = KINDS};
 
@@ -157,7 +161,8 @@ static void handle(pid_t process, int status)
     ptrace(request, process, 0, deliver);
 }
 
-static pid_t start(char **command)
+/* The command, waiting for a byte from where `go` writes to. */
+static pid_t fork_command(char **command, int *go)
 {
     int ready[2];
     char byte = 0;
@@ -172,19 +177,29 @@ static pid_t start(char **command)
         execvp(command[0], command);
         stop(command[0]);
     }
+    close(ready[0]);
+    *go = ready[1];
+    return child;
+}
+
+static pid_t start(char **command)
+{
+    char byte = 0;
+    int go = asked.ready;
+    pid_t child = asked.attach ? asked.attach : fork_command(command, &go);
     long options = PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL;
     if (ptrace(PTRACE_SEIZE, child, 0, options)) stop("ptrace");
     tracees[known++] = child;
-    close(ready[0]);
-    if (write(ready[1], &byte, 1) != 1) stop("pipe");
-    close(ready[1]);
+    if (write(go, &byte, 1) != 1) stop("pipe");
+    close(go);
     return child;
 }
 
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"log", 1, 0, 'l'}, {"scope", 1, 0, 's'}, {"kind", 1, 0, 'k'}, {"at", 1, 0, 'a'}, {"action", 1, 0, 'x'},
-                                            {"error", 1, 0, 'e'}, {"disk", 1, 0, 'd'}, {"cut", 1, 0, 'c'}, {"lost", 1, 0, 'o'}, {0, 0, 0, 0}};
+                                            {"error", 1, 0, 'e'}, {"disk", 1, 0, 'd'}, {"cut", 1, 0, 'c'}, {"lost", 1, 0, 'o'}, {"attach", 1, 0, 'p'}, {"ready", 1, 0, 'r'}, {"filter", 0, 0, 'f'},
+                                            {0, 0, 0, 0}};
     for (int option; (option = getopt_long(argc, argv, "+", options, NULL)) != -1;)
         switch (option) {
         case 'l': asked.log = optarg; break;
@@ -196,9 +211,12 @@ int main(int argc, char **argv)
         case 'd': asked.disk = optarg; break;
         case 'c': asked.attic = optarg; break;
         case 'o': asked.lost = optarg; break;
+        case 'p': asked.attach = atoi(optarg); break;
+        case 'r': asked.ready = atoi(optarg); break;
+        case 'f': return write_filter();
         default: return OURS;
         }
-    if (!asked.log || optind >= argc || !(log_stream = fopen(asked.log, "we"))) stop("--log FILE ... -- COMMAND");
+    if (!asked.log || (optind >= argc && !asked.attach) || !(log_stream = fopen(asked.log, "we"))) stop("--log FILE ... -- COMMAND");
     pid_t child = start(argv + optind);
     for (int status;;) {
         pid_t process = waitpid(-1, &status, __WALL);

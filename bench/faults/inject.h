@@ -15,6 +15,7 @@ struct call {
 };
 
 int trap_file_calls(void);
+int write_filter(void);
 int read_call(pid_t process, const struct user_regs_struct *registers, struct call *call);
 void halve(pid_t process, struct user_regs_struct *registers);
 

@@ -1,6 +1,7 @@
 """The trials, as the first process of a container: when it sends SIGKILL to all others, nothing of a run is left, as when a machine dies.
 
-    inside.py REQUEST       a JSON file: column, parts with which trials ("all", "each" kind, a number, a pattern), done (ids of rows that exist)
+    inside.py REQUEST       a JSON file: column, parts with which trials ("all", "each" kind, a number, a pattern), done (ids of rows
+                            that exist), warm
 
 Rows go to standard output, one JSON object a line; progress goes to standard error.
 """
@@ -25,6 +26,7 @@ from control import replace_random_state, seal_again
 from injector import Call, Injector
 from judge import Left
 from trials import Fault, damage, damages_of, end_window, faults_of, moments, one_of_each, save_window, spread
+from warm import Forked, import_all
 
 WORK, FILLED = Path("/work"), Path("/full")
 KILLS, TARGET = 100, 9
@@ -38,8 +40,8 @@ Trial = tuple[str, Callable[[], dict[str, Any]]]
 class Parts:
     """All parts of one column."""
 
-    def __init__(self, name: str, counts: dict[str, str], done: set[str]):
-        self.name, self.counts, self.done = name, counts, done
+    def __init__(self, name: str, counts: dict[str, str], done: set[str], popen: type[subprocess.Popen]):
+        self.name, self.counts, self.done, self.popen = name, counts, done, popen
         self.injector = Injector(WORK / "injector")
         self.tally: collections.Counter[str] = collections.Counter()
         self.ready: dict[tuple[Any, ...], Bench] = {}
@@ -58,7 +60,7 @@ class Parts:
         """Ready for the first time."""
         column: Column = COLUMNS[self.name](SHAPES[shape], WORK, repaired)
         column.prepare()
-        bench = Bench(column, self.injector, place)
+        bench = Bench(column, self.injector, place, self.popen)
         lefts: list[Left | None] = []
         for injected in (False, True):
             column.fresh(place)
@@ -81,7 +83,7 @@ class Parts:
             row_id = f"{self.name}/{part}/{name}"
             if row_id in self.done:
                 continue
-            row = {"id": row_id, "column": self.name, "part": part, **trial()}
+            row = {"id": row_id, "column": self.name, "part": part, "warm": self.popen is Forked, **trial()}
             print(json.dumps(row, ensure_ascii=False), flush=True)
             self.tally[row["outcome"]] += 1
             ran += 1
@@ -269,7 +271,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))  # the first process of a container has no default handler
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    column = Parts(request["column"], request["parts"], set(request["done"]))
+    if request["warm"]:
+        import_all(request["column"])
+    column = Parts(request["column"], request["parts"], set(request["done"]), Forked if request["warm"] else subprocess.Popen)
     for part in request["parts"]:
         column.part(part)
 
