@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 IMPORTED = (
@@ -30,6 +31,7 @@ NO_NEW_PRIVILEGES, SET_SECCOMP, FILTER = 38, 22, 2
 
 def import_all(column: str) -> None:
     """Once, before the first fork. No module of the programs under test is among them."""
+    subprocess.Popen = Forked  # type: ignore[misc]  # first: torchrun keeps the name that it imports; children fork their own children
     for name in IMPORTED + (CAISSON if column == "caisson" else ()):
         importlib.import_module(name)
     assert threading.active_count() == 1, "a thread does not survive a fork"
@@ -111,7 +113,6 @@ def _run(arguments: list[str]) -> int:
     import numpy
     import torch
 
-    subprocess.Popen = Forked  # type: ignore[misc]  # its children are forked too
     random.seed()
     numpy.random.seed()
     torch.seed()
@@ -120,11 +121,11 @@ def _run(arguments: list[str]) -> int:
     try:
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
-            sys.path[0] = os.getcwd()
+            sys.path[0] = str(Path.cwd())
             runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         else:
             sys.argv = arguments
-            sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))  # noqa: PTH100, PTH120 - as the interpreter does
+            sys.path[0] = str(Path(arguments[0]).absolute().parent)
             runpy.run_path(arguments[0], run_name="__main__")
         code = 0
     except SystemExit as end:

@@ -77,9 +77,11 @@ class SealedTrainer(SFTTrainer):
 
     def _run_epoch(self, **given: Any) -> None:
         if self.resumed is not None:
-            # What is left of this epoch, as if it were a whole one; random generators are put back before its first batch.
+            # What is left of this epoch, as if it were a whole one; random generators are put back before its first batch. After the last step
+            # nothing is left but its validation: transformers would only stop after one step more.
+            left = self.order.steps_left() if self.state.global_step < self.state.max_steps else 0
             given |= {
-                "steps_in_epoch": len(self.order), "num_update_steps_per_epoch": self.order.steps_left(), "resume_from_checkpoint": "sealed",
+                "steps_in_epoch": len(self.order), "num_update_steps_per_epoch": left, "resume_from_checkpoint": "sealed",
                 "epochs_trained": given["epoch"], "steps_trained_in_current_epoch": 0,
             }  # fmt: skip
         super()._run_epoch(**given)
