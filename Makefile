@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e test-faults generate generated bench down clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: preflight images model key ## From nothing to an answer: set up, train, serve, compare
 	@bash demo/run.sh

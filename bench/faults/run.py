@@ -1,8 +1,8 @@
 """The fault bench: both columns, inside the train image, without a network. Writes result.json beside this file.
 
-    run.py [--columns transformers,caisson] [--parts faults,end,full,damage,kills,control] [--count PART=N ...] [--rows FILE] [--warm] [--again]
+    run.py [--columns transformers,caisson] [--parts faults,end,full,damage,kills,control] [--count PART=N ...] [--rows FILE] [--cold] [--again]
 
-Rows that are in FILE already are not run again: stop it whenever you like. `--again` begins anew. Every trial by default, which takes hours.
+Rows that are in FILE already are not run again: stop it whenever you like. `--again` begins anew. Every trial by default, which takes hours on two cores.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     if asked.again:
         asked.rows.unlink(missing_ok=True)
     for column in asked.columns.split(","):
-        _run(column, {part: asked.count.get(part, "all") for part in asked.parts.split(",")}, asked.rows, asked.warm)
+        _run(column, {part: asked.count.get(part, "all") for part in asked.parts.split(",")}, asked.rows, not asked.cold)
     rows = read(asked.rows)
     if asked.result:
         _write(rows, asked.result)
@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=Path, default=BUILD / "rows.jsonl")
     parser.add_argument("--result", type=Path, help="where result.json goes; of the usual rows, beside this file")
-    parser.add_argument("--warm", action="store_true", help="fork from an interpreter that has imported torch, see warm.py")
+    parser.add_argument("--cold", action="store_true", help="new interpreters, as a user starts them; without it they are forked, see warm.py")
     parser.add_argument("--again", action="store_true")
     asked = parser.parse_args()
     asked.result = asked.result or (HERE / "result.json" if asked.rows == BUILD / "rows.jsonl" else None)

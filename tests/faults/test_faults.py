@@ -1,9 +1,10 @@
 """What a fault during training leaves, through the command line, in the train image: the same command goes on and ends with the same bits.
 
-A few trials of each kind; every one with `--whole`. bench/faults says what they are.
+A few trials of each kind, in new interpreters; every one with `--whole`, forked from a warm one. bench/faults says what they are.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ FEW = {"faults": "2", "damage": "3", "full": "1", "kills": "1", "control": "^sin
 PARTS = ("faults", "end", "damage", "full", "kills", "control")
 EVERY = 3
 """Steps between two saves."""
+WORDS = re.compile(r"^caisson: .*no space left", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,7 @@ def rows(request, tmp_path_factory):
     path = ROOT / "build/faults/whole.jsonl" if whole else tmp_path_factory.mktemp("faults") / "rows.jsonl"
     counts = dict.fromkeys(PARTS, "all") if whole else FEW
     command = [sys.executable, str(ROOT / "bench/faults/run.py"), "--columns", "caisson", "--parts", ",".join(counts), "--rows", str(path)]
+    command += [] if whole else ["--cold"]
     subprocess.run([*command, "--count", *(f"{part}={count}" for part, count in counts.items())], check=True, stdout=subprocess.DEVNULL)
     found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return {part: [row for row in found if row.get("part") == part and "outcome" in row] for part in counts}
@@ -48,7 +51,8 @@ def test_a_full_disk_is_said_in_words(rows):
     full = [row for part, found in rows.items() for row in found if row.get("how") == "ENOSPC" or part == "full"]
     ended = [(row, row["attempts"][0]) for row in full if row["attempts"][0]["code"] != 0]
     assert full
-    assert [short(row) for row, first in ended if first["code"] != 3 or first["traceback"] or "caisson: " not in first["error"]] == []
+    # TensorBoard's own thread may show a traceback before it: how Caisson ends is looked at.
+    assert [short(row) for row, first in ended if first["code"] != 3 or not WORDS.search(first["said"])] == []
 
 
 def test_the_comparison_sees_a_lost_random_state(rows):
