@@ -1,5 +1,6 @@
 """One start of a column's command, as a process that was told nothing, and what became of it."""
 
+import itertools
 import json
 import os
 import re
@@ -128,7 +129,16 @@ class Bench:
                 repeated = max(repeated, reached - attempt.begun_at)
                 reached = attempt.reached
         same = {"tensors": left.tensors == undisturbed.tensors, "stream": left.stream == undisturbed.stream} if left else None
-        return {"outcome": found, "identical": same, "repeated": repeated, "attempts": [a.row() for a in attempts]}
+        differ = first_difference(undisturbed.stream, left.stream) if left else []
+        return {"outcome": found, "identical": same, "differ": differ, "repeated": repeated, "attempts": [a.row() for a in attempts]}
+
+
+def first_difference(one: tuple, other: tuple) -> list:
+    """Number of the first entry of a loss stream that is not the same, and both; nothing where all are."""
+    for i, pair in enumerate(itertools.zip_longest(one, other)):
+        if pair[0] != pair[1]:
+            return [i, *pair]
+    return []
 
 
 def error_of(text: str) -> str:

@@ -6,6 +6,7 @@ import struct
 
 import judge
 import pytest
+from attempt import first_difference
 from control import replace_random_state, seal_again
 from injector import Call
 from judge import EXACT, LOUD, NOT_IDENTICAL, WRONG, Left, outcome
@@ -106,6 +107,12 @@ JUDGED = [
 @pytest.mark.parametrize(("code", "left", "expected"), JUDGED)
 def test_a_run_is_judged_by_its_exit_code_and_its_bits(code, left, expected):
     assert outcome(code, left, UNDISTURBED, lambda: RESUMED) == expected
+
+
+def test_the_first_difference_of_two_streams():
+    assert first_difference(((1, 5.0), (2, 4.0)), ((1, 5.0), (2, 4.0))) == []
+    assert first_difference(((1, 5.0), (2, 4.0)), ((1, 5.0), (2, 4.0), (2, 4.0))) == [2, None, (2, 4.0)]
+    assert first_difference(((1, 5.0),), ((1, 5.5),)) == [0, (1, 5.0), (1, 5.5)]
 
 
 def safetensors(path, **tensors):
