@@ -72,8 +72,9 @@ class Saver:
         """
         began = time.monotonic()
         copies = self._to_host(pieces)
+        text = None if state is None else json.dumps(state)  # now: it refers to a history that the trainer goes on to write
         stalled = time.monotonic() - began
-        self.thread = threading.Thread(target=self._run, args=(step, copies, notes, state, manifest, stalled), name="saver", daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(step, copies, notes, text, manifest, stalled), name="saver", daemon=True)
         self.thread.start()
         return stalled
 
@@ -92,7 +93,7 @@ class Saver:
             torch.cuda.synchronize()
         return copies
 
-    def _run(self, step: int, copies: dict[str, torch.Tensor], notes: dict[str, Any], state: dict[str, Any] | None, manifest: Manifest, stalled: float) -> None:
+    def _run(self, step: int, copies: dict[str, torch.Tensor], notes: dict[str, Any], state: str | None, manifest: Manifest, stalled: float) -> None:
         try:
             began = time.monotonic()
             self._write(step, copies, notes, state, manifest)
@@ -101,14 +102,14 @@ class Saver:
         except Exception as failure:  # raised by `check` on the trainer's thread
             self.failure = failure
 
-    def _write(self, step: int, copies: dict[str, torch.Tensor], notes: dict[str, Any], state: dict[str, Any] | None, manifest: Manifest) -> None:
+    def _write(self, step: int, copies: dict[str, torch.Tensor], notes: dict[str, Any], state: str | None, manifest: Manifest) -> None:
         partial = partial_folder(self.folder, step)
         partial.mkdir(parents=True, exist_ok=True)
         written = write_tensors(partial / rank_file(self.rank), copies)
         write_durably(partial / rank_notes(self.rank), json.dumps({**notes, "file": written.model_dump()}))
         if state is None:
             return
-        write_durably(partial / STATE, json.dumps(state))
+        write_durably(partial / STATE, state)
         files = [self._listed(partial, rank) for rank in range(self.ranks)]
         seal_checkpoint(partial, step, manifest, {file.path: file for file in files})
         remove_old(self.folder, self.keep)

@@ -26,12 +26,26 @@ def seal(partial: Path, final: Path, manifest: Manifest, known: Mapping[str, Fil
     files = tuple(known.get(path.relative_to(partial).as_posix()) or _describe(path, partial) for path in paths)
     sealed = manifest.model_copy(update={"files": files, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
     write_durably(partial / FILE_NAME, sealed.model_dump_json(indent=2) + "\n")
-    for folder in sorted((p for p in partial.rglob("*") if p.is_dir()), reverse=True):
-        flush_folder(folder)
-    flush_folder(partial)
-    partial.rename(final)
-    flush_folder(final.parent)
+    _publish(partial, final)
     return sealed
+
+
+def publish(draft: Path, final: Path) -> None:
+    """Flush every file of `draft` and rename it: whoever sees `final` sees all of it, after a power cut too."""
+    for path in sorted(draft.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+    _publish(draft, final)
+
+
+def _publish(draft: Path, final: Path) -> None:
+    """Its files are flushed; the folders, the rename and where it went to follow."""
+    for folder in sorted((p for p in draft.rglob("*") if p.is_dir()), reverse=True):
+        flush_folder(folder)
+    flush_folder(draft)
+    draft.rename(final)
+    flush_folder(final.parent)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -7,6 +7,7 @@ what it has is left out.
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from entrypoint.run.events import Events
@@ -96,9 +97,8 @@ class Worker(threading.Thread):
                 last = 0 if closing else last
             elif closing:
                 last = last - 1 or int(self._gives_way())
-        self.events.write(
+        self._record(
             "tracked",
-            tracker=self.job.kind,
             mode="online" if self.online else "offline",
             rows=self.sent,
             missing=self.until - self.sent,
@@ -141,12 +141,17 @@ class Worker(threading.Thread):
         self.online, self.client, self.sent, self.not_before = False, None, 0, 0.0
         return True
 
+    def _record(self, event: str, **carried: Any) -> None:
+        """An event that cannot be written must not end this thread: the disk that is full may have failed the tracker too."""
+        with suppress(OSError):
+            self.events.write(event, tracker=self.job.kind, **carried)
+
     def _note(self, error: Exception) -> None:
         self.failures += 1
         self.not_before = time.monotonic() + RETRY_SECONDS
         text = " ".join(f"{type(error).__name__}: {error}".split())
         text = (text.replace(self.secret, "...") if self.secret else text)[:300]
-        self.events.write("tracker_failed", tracker=self.job.kind, what=text, failures=self.failures)
+        self._record("tracker_failed", what=text, failures=self.failures)
         if self.failures == 1:
             then = "it is written into the artifact instead" if self.online and self.client is None else "it is tried again now and then"
             self.say(f"  tracker {self.job.kind}: {text}; training goes on, {then}; more of it is only counted, in the events")

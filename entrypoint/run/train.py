@@ -14,6 +14,7 @@ from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import load_for_training, lora_config
 from entrypoint.run.muster import muster
 from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
+from entrypoint.run.seal import publish, write_durably
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import Interrupted
 from schemas.job import HOW, Task, TrainJob
@@ -200,10 +201,9 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     for card in draft.glob("README.md"):
         card.unlink()
     curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
-    (output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
-    (output / "measured.json").write_text(json.dumps(_measured(trainer), indent=1) + "\n", encoding="utf-8")
-    (output / "segments.json").write_text(json.dumps(trainer.segments, indent=1) + "\n", encoding="utf-8")
-    draft.rename(output / WEIGHTS)
+    for name, content in {"curve": curve, "measured": _measured(trainer), "segments": trainer.segments}.items():
+        write_durably(output / f"{name}.json", json.dumps(content, indent=1) + "\n")
+    publish(draft, output / WEIGHTS)  # flushed before the checkpoints go: a power cut must leave one or the other
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
 
 

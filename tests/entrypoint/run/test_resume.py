@@ -127,15 +127,19 @@ def test_with_another_number_of_rows_a_step_it_counts_on_and_ends_where_the_epoc
     assert trained[-1][1] == 2.0
 
 
-def test_killed_behind_its_last_checkpoint_it_trains_no_step_more(sources, fetched, tmp_path):
-    settings = "{max_steps: 5, learning_rate: 1.0e-2, batch_tokens: 240, checkpoint: {every: 2}}"
-    path = spec(tmp_path, *sources, train=settings)
+def test_stopped_after_its_last_step_it_takes_no_other(sources, fetched, tmp_path):
+    """The last checkpoint is sealed, the weights are not written yet: what is left is a validation in mid-epoch."""
+    path = spec(tmp_path, *sources, train="{max_steps: 5, epochs: 3, learning_rate: 1.0e-2, warmup: 0%, batch_tokens: 240, checkpoint: {every: 2}}")
     whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
     run("train", path, "--store", whole, cwd=tmp_path)
+    kill_after(path, cut, tmp_path, steps=1)
+    (partial,) = (cut / "tiny" / "train").glob(".partial-*")
+    (partial / "weights.draft").write_text("in the way")
     process = caisson("train", path, "--store", cut, cwd=tmp_path)
-    while not list((cut / "tiny" / "train").glob(".partial-*/checkpoints/step-5/manifest.json")):
-        assert process.poll() is None, process.communicate()
-    kill_tree(process)
-    assert not list((cut / "tiny" / "train").glob(".partial-*/weights")), "killed too late to show anything"
-    run("train", path, "--store", cut, cwd=tmp_path)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 1 and "weights.draft" in err, out + err
+    (partial / "weights.draft").unlink()
+    said = run("train", path, "--store", cut, cwd=tmp_path)
+    assert "goes on from step-5" in said, said
     assert outcome(cut) == outcome(whole)
+    assert outcome(whole)[0][-1]["epoch"] % 1, "stopped in mid-epoch"

@@ -42,15 +42,17 @@ def test_what_changes_after_save_is_not_in_it(tmp_path, monkeypatch):
     monkeypatch.setattr(saver_module, "write_tensors", slow)
     weights = torch.arange(5.0)
     saver = made(tmp_path)
-    save(saver, 1, weights)
+    history = [{"step": 1}]
+    saver.save(1, [Fragment("weight", "w0", 0, weights)], {}, {"history": history}, MANIFEST)
     assert started.wait(10)
     weights += 100  # the training goes on
+    history.append({"step": 2})
     go_on.set()
     saver.wait()
     folder = newest_valid(tmp_path, print)
     assert folder.name == "step-1"
     assert FragmentReader(folder).read("weight", "w0", 0, 5).tolist() == [0, 1, 2, 3, 4]
-    assert json.loads((folder / "state.json").read_text()) == {"step": 1}
+    assert json.loads((folder / "state.json").read_text()) == {"history": [{"step": 1}]}
 
 
 def test_old_ones_go_only_when_the_new_one_is_sealed(tmp_path):

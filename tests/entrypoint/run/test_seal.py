@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.run.seal import faults, flush_folder, read_manifest, seal, sha256, write_durably
+from entrypoint.run.seal import faults, flush_folder, publish, read_manifest, seal, sha256, write_durably
 from schemas.manifest import Manifest
 
 EMPTY = Manifest(stage="export", name="n", identity="a" * 64, request="b" * 64, job={"x": 1}, program="0.1.0", files=())
@@ -127,3 +127,21 @@ def test_who_sees_the_new_text_may_rename_the_folder_at_once(tmp_path: Path, mon
     monkeypatch.setattr(Path, "replace", replaced_and_renamed)
     write_durably(tmp_path / "partial" / "list.json", "all of it")
     assert (tmp_path / "sealed" / "list.json").read_text() == "all of it"
+
+
+def test_what_is_published_is_flushed_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut the name must not stand for files of which nothing reached the disk."""
+    flush, flushed = os.fsync, []
+
+    def noted(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115 - a descriptor's name
+        flush(descriptor)
+
+    (tmp_path / "draft" / "sub").mkdir(parents=True)
+    (tmp_path / "draft" / "a").write_text("1")
+    (tmp_path / "draft" / "sub" / "b").write_text("2")
+    monkeypatch.setattr(os, "fsync", noted)
+    publish(tmp_path / "draft", tmp_path / "final")
+    drafts = [str(tmp_path / "draft" / name) for name in ("a", "sub/b", "sub", "")]
+    assert flushed == [*(name.rstrip("/") for name in drafts), str(tmp_path)], "files, folders from the inside out, and after the rename its folder"
+    assert (tmp_path / "final" / "sub" / "b").read_text() == "2"

@@ -166,3 +166,18 @@ def test_kinds_and_names() -> None:
     assert named(ROWS[0]) == {"train/loss": 3.0, "train/epoch": 0.5}
     assert named(ROWS[2]) == {"eval/loss": 2.5}
     assert named({"loss": 1, "note": "text", "flag": None, "step": 1}) == {"train/loss": 1.0}
+
+
+def test_events_that_cannot_be_written_do_not_end_the_worker(tmp_path: Path) -> None:
+    """As on a disk that is full for a while: the tracker fails, its event too, and both come back."""
+    events = Events(tmp_path / "e.jsonl")
+    events.path.mkdir()  # a folder cannot be appended to
+    client = Recorder(fail=times(1, "log", OSError("no space left")))
+    said: list[str] = []
+    worker = Worker(TrackerJob(kind="mlflow", online=False), lambda online: client, ROWS, events, said.append)
+    worker.start()
+    worker.tell(len(ROWS))
+    worker.close(True)
+    worker.join(10)
+    assert client.rows == ROWS
+    assert len(said) == 1 and "no space left" in said[0]
