@@ -15,6 +15,7 @@ from typing import Any
 from columns import ROOT, Column, empty
 from injector import KILLED, Call, Injector
 from judge import Left, outcome, read_left
+from warm import NEW, Forked
 
 TIMEOUT, TICK = 240, 0.01
 ERROR = re.compile(r"(\[rank\d+\]: )?([\w.]+(Error|Exception|Refused)|caisson|error)\b.*: ")
@@ -42,23 +43,30 @@ class Attempt:
 class Bench:
     """A column in one shape, with the place that every trial uses in turn."""
 
-    def __init__(self, column: Column, injector: Injector, place: Path, popen: type[subprocess.Popen] = subprocess.Popen):
-        self.column, self.injector, self.place, self.popen = column, injector, place, popen
+    def __init__(self, column: Column, injector: Injector, place: Path):
+        self.column, self.injector, self.place = column, injector, place
         self.sound: dict[tuple[int, ...], Left | None] = {}
         self.calls: list[Call] = []
         """Of the undisturbed run."""
         self.times: list[float] = []
         """When it began, took each step, and ended."""
 
+    def moved(self, place: Path) -> "Bench":
+        """The same, on another disk."""
+        found = Bench(self.column, self.injector, place)
+        found.sound, found.calls, found.times = self.sound, self.calls, self.times
+        return found
+
     def start(self, watch: Callable[[subprocess.Popen, int], None] | None = None, injected: bool = True) -> Attempt:
-        """Run the command to its end; `watch` is given the process and the number of events that were there before it."""
+        """Run the command to its end; `watch` is given the process and the number of events that were there before it. Without the injector
+        it is a new interpreter, as a user starts it."""
         said, before = self.column.work / "said.txt", len(self.steps())
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = self.column.argv(self.place)
         command = self.injector.before(command) if injected else command
         began = time.monotonic()
         with said.open("wb") as stream:
-            process = self.popen(command, cwd=self.place, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+            process = (Forked if injected else NEW)(command, cwd=self.place, env=environment, stdout=stream, stderr=subprocess.STDOUT)
             if watch:
                 watch(process, before)
             code: int | str = "hangs"

@@ -1,7 +1,7 @@
 """The trials, as the first process of a container: when it sends SIGKILL to all others, nothing of a run is left, as when a machine dies.
 
     inside.py REQUEST       a JSON file: column, parts with which trials ("all", "each" kind, a number, a pattern), done (ids of rows
-                            that exist), warm
+                            that exist)
 
 Rows go to standard output, one JSON object a line; progress goes to standard error.
 """
@@ -26,7 +26,7 @@ from control import replace_random_state, seal_again
 from injector import Call, Injector
 from judge import Left
 from trials import Fault, damage, damages_of, end_window, faults_of, moments, one_of_each, save_window, spread
-from warm import Forked, import_all
+from warm import import_all
 
 WORK, FILLED = Path("/work"), Path("/full")
 KILLS, TARGET = 100, 9
@@ -40,17 +40,18 @@ Trial = tuple[str, Callable[[], dict[str, Any]]]
 class Parts:
     """All parts of one column."""
 
-    def __init__(self, name: str, counts: dict[str, str], done: set[str], popen: type[subprocess.Popen]):
-        self.name, self.counts, self.done, self.popen = name, counts, done, popen
+    def __init__(self, name: str, counts: dict[str, str], done: set[str]):
+        self.name, self.counts, self.done = name, counts, done
         self.injector = Injector(WORK / "injector")
         self.tally: collections.Counter[str] = collections.Counter()
         self.ready: dict[tuple[Any, ...], Bench] = {}
 
     def bench(self, shape: str, place: Path = WORK / "trial", scope: str = "scope", repaired: bool = True) -> Bench:
-        """A column ready to run: sources made, the undisturbed run known and the same twice, with the injector and without."""
+        """A column ready to run: sources made, the undisturbed run known and the same twice: by new interpreters, and forked under the injector."""
         asked = (shape, place, scope, repaired)
         if asked not in self.ready:
-            self.ready[asked] = self.made(*asked)
+            elsewhere = [bench for known, bench in self.ready.items() if (known[0], *known[2:]) == (shape, scope, repaired)]
+            self.ready[asked] = elsewhere[0].moved(place) if elsewhere else self.made(*asked)
         column = self.ready[asked].column
         if not repaired or (shape, place, scope, False) in self.ready:  # of one name, with other settings
             column.prepare()
@@ -60,7 +61,7 @@ class Parts:
         """Ready for the first time."""
         column: Column = COLUMNS[self.name](SHAPES[shape], WORK, repaired)
         column.prepare()
-        bench = Bench(column, self.injector, place, self.popen)
+        bench = Bench(column, self.injector, place)
         lefts: list[Left | None] = []
         for injected in (False, True):
             column.fresh(place)
@@ -83,7 +84,7 @@ class Parts:
             row_id = f"{self.name}/{part}/{name}"
             if row_id in self.done:
                 continue
-            row = {"id": row_id, "column": self.name, "part": part, "warm": self.popen is Forked, **trial()}
+            row = {"id": row_id, "column": self.name, "part": part, **trial()}
             print(json.dumps(row, ensure_ascii=False), flush=True)
             self.tally[row["outcome"]] += 1
             ran += 1
@@ -271,9 +272,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))  # the first process of a container has no default handler
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    if request["warm"]:
-        import_all(request["column"])
-    column = Parts(request["column"], request["parts"], set(request["done"]), Forked if request["warm"] else subprocess.Popen)
+    import_all(request["column"])
+    column = Parts(request["column"], request["parts"], set(request["done"]))
     for part in request["parts"]:
         column.part(part)
 

@@ -1,6 +1,6 @@
 """The fault bench: both columns, inside the train image, without a network. Writes result.json beside this file.
 
-    run.py [--columns transformers,caisson] [--parts faults,end,full,damage,kills,control] [--count PART=N ...] [--rows FILE] [--cold] [--again]
+    run.py [--columns transformers,caisson] [--parts faults,end,full,damage,kills,control] [--count PART=N ...] [--rows FILE] [--again]
 
 Rows that are in FILE already are not run again: stop it whenever you like. `--again` begins anew. Every trial by default, which takes hours on two cores.
 """
@@ -36,7 +36,7 @@ def main() -> None:
     if asked.again:
         asked.rows.unlink(missing_ok=True)
     for column in asked.columns.split(","):
-        _run(column, {part: asked.count.get(part, "all") for part in asked.parts.split(",")}, asked.rows, not asked.cold)
+        _run(column, {part: asked.count.get(part, "all") for part in asked.parts.split(",")}, asked.rows)
     rows = read(asked.rows)
     if asked.result:
         _write(rows, asked.result)
@@ -55,10 +55,10 @@ def read(path: Path) -> list[dict]:
     return list(found.values())
 
 
-def _run(column: str, parts: dict, rows: Path, warm: bool) -> None:
+def _run(column: str, parts: dict, rows: Path) -> None:
     """One container for one column."""
     request = BUILD / f"request-{os.getpid()}.json"
-    request.write_text(json.dumps({"column": column, "parts": parts, "done": [r["id"] for r in read(rows)], "warm": warm}), encoding="utf-8")
+    request.write_text(json.dumps({"column": column, "parts": parts, "done": [r["id"] for r in read(rows)]}), encoding="utf-8")
     name = f"caisson-faults-{os.getpid()}"
     mounts = ["--volume", f"{ROOT}:/src:ro", "--volume", f"{BUILD}/inject:/faults/inject:ro", "--volume", f"{request}:/faults/request.json:ro"]
     inside = ["--entrypoint", "/opt/caisson/venv/bin/python", IMAGE, "/src/bench/faults/inside.py", "/faults/request.json"]
@@ -93,7 +93,6 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=Path, default=BUILD / "rows.jsonl")
     parser.add_argument("--result", type=Path, help="where result.json goes; of the usual rows, beside this file")
-    parser.add_argument("--cold", action="store_true", help="new interpreters, as a user starts them; without it they are forked, see warm.py")
     parser.add_argument("--again", action="store_true")
     asked = parser.parse_args()
     asked.result = asked.result or (HERE / "result.json" if asked.rows == BUILD / "rows.jsonl" else None)

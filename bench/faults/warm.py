@@ -25,6 +25,9 @@ IMPORTED = (
 )  # fmt: skip
 CAISSON = ("trl.trainer.sft_trainer",)
 """Only where the column imports it."""
+NEW = subprocess.Popen
+"""The real one."""
+
 NO_NEW_PRIVILEGES, SET_SECCOMP, FILTER = 38, 22, 2
 """Of prctl."""
 
@@ -37,7 +40,7 @@ def import_all(column: str) -> None:
     assert threading.active_count() == 1, "a thread does not survive a fork"
 
 
-class Forked(subprocess.Popen):
+class Forked(NEW):
     """Popen that forks where it would start this interpreter, also below the injector."""
 
     def _execute_child(

@@ -1,6 +1,6 @@
 """What a fault during training leaves, through the command line, in the train image: the same command goes on and ends with the same bits.
 
-A few trials of each kind, in new interpreters; every one with `--whole`, forked from a warm one. bench/faults says what they are.
+A few trials of each kind; every one with `--whole`. bench/faults says what they are.
 """
 
 import json
@@ -27,7 +27,6 @@ def rows(request, tmp_path_factory):
     path = ROOT / "build/faults/whole.jsonl" if whole else tmp_path_factory.mktemp("faults") / "rows.jsonl"
     counts = dict.fromkeys(PARTS, "all") if whole else FEW
     command = [sys.executable, str(ROOT / "bench/faults/run.py"), "--columns", "caisson", "--parts", ",".join(counts), "--rows", str(path)]
-    command += [] if whole else ["--cold"]
     subprocess.run([*command, "--count", *(f"{part}={count}" for part, count in counts.items())], check=True, stdout=subprocess.DEVNULL)
     found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return {part: [row for row in found if row.get("part") == part and "outcome" in row] for part in counts}
