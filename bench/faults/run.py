@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "faults"
 IMAGE = f"{os.environ.get('REGISTRY', 'caisson')}/train:{os.environ.get('TAG', 'dev')}-cpu"
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "safetensors")
 PARTS = ("faults", "end", "full", "damage", "kills", "control")
 HARDENED = (
     "--user", "10001:10001", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none", "--shm-size", "1g",
@@ -79,9 +80,20 @@ def _run(column: str, parts: dict, rows: Path) -> None:
 def _write(rows: list[dict], path: Path) -> None:
     """One row a line, so that a difference can be read."""
     rows = [row | {"attempts": [{k: v for k, v in a.items() if k != "said"} for a in row["attempts"]]} if "attempts" in row else row for row in rows]
-    head = {"date": datetime.now(UTC).date().isoformat(), "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}", "image": IMAGE}
+    head = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release().partition('-')[0]}",
+        "versions": _versions(),
+    }
     lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in sorted(rows, key=lambda r: r["id"]))
     path.write_text(json.dumps(head)[:-1] + f', "rows": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    """Of what both columns train with, as the image has it."""
+    code = f"import importlib.metadata as m, json; print(json.dumps({{name: m.version(name) for name in {PACKAGES}}}))"
+    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "/opt/caisson/venv/bin/python", IMAGE, "-c", code]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _arguments() -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 import errno
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ class Fault:
 
     @property
     def name(self) -> str:
-        return f"{self.call.kind} {self.call.k} of {Path(self.call.path).name}: {self.how}"
+        file = re.sub(r"^\.tmp.*", ".tmp", Path(self.call.path).name)  # safetensors draws such a name anew in each run
+        return f"{self.call.kind} {self.call.k} of {file}: {self.how}"
 
     def settings(self, disk: str, lost: str) -> dict:
         """Arguments of Injector.arm; `lost`: what a power cut takes, where it was not flushed."""

@@ -51,6 +51,10 @@ def test_every_call_meets_every_fault_of_its_kind():
     assert len({f.name for f in faults}) == len(faults) == 4 + 5 + 3 + 3 + 1
 
 
+def test_a_name_that_is_drawn_anew_is_no_part_of_a_trials():
+    assert Fault(call("rename", 3, "/s/checkpoints/.tmprVtn3e"), "EIO").name == "rename 3 of .tmp: EIO"
+
+
 SETTINGS = {
     "EIO": {"action": "fail", "error": 5, "disk": "", "lost": ""},
     "ENOSPC": {"action": "fail", "error": 28, "disk": "/s", "lost": ""},
