@@ -38,6 +38,9 @@ NO_SPACE_WORDS = re.compile(r"No space left on device|Disk quota exceeded|Pytorc
 """What libraries in Rust and C++ say of a full disk. torch drops the system's reason: it only finds that less came to lie in the file than
 it wrote (caffe2/serialize/inline_container.cc)."""
 
+BROKEN = (errno.EIO, errno.EROFS, errno.ESTALE)
+"""A disk that fails, a file system that was set to read-only since it did, a file server that lost the file."""
+
 
 def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
     """Do `work` for the task file named on the command line; what it returns becomes the manifest's summary."""
@@ -51,12 +54,13 @@ def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
     except CaissonError as error:
         _end(error, events)
     except Exception as error:
-        if not is_disk_full(error):
+        if is_disk_full(error):
+            what, fix = f"no space left on the store while writing {task.output}", "make room and run the same command again"
+        elif failed := broken_disk(error):
+            what, fix = f"the disk failed ({failed})", "look for the cause in the kernel's log (dmesg); run the same command again on a sound disk"
+        else:
             raise
-        _end(
-            MachineError(f"no space left on the store while writing {task.output}", "make room and run the same command again: it goes on from what is sealed"),
-            events,
-        )
+        _end(MachineError(what, f"{fix}: it goes on from what is sealed"), events)
     if is_one_of_several():
         leave()
     sys.exit(0)
@@ -98,6 +102,16 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def broken_disk(error: BaseException) -> str:
+    """What the system said of a disk, or of a file server, that does not do its work; empty for any other error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in BROKEN:
+            return f"{seen.strerror}: {seen.filename}" if seen.filename else str(seen.strerror)
+        seen = seen.__cause__ or seen.__context__
+    return ""
 
 
 def _end(error: CaissonError, events: Events) -> NoReturn:

@@ -26,11 +26,12 @@ def content(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
 
 
-def test_a_save_that_does_not_fit_ends_with_3_and_the_run_goes_on_when_there_is_room(small_disk, tmp_path):
+@pytest.mark.parametrize("strategy", ["single", "ddp"])
+def test_a_save_that_does_not_fit_ends_with_3_and_the_run_goes_on_when_there_is_room(small_disk, tmp_path, strategy):
     model, data = write_model(tmp_path / "model"), write_rows(tmp_path / "rows.jsonl", rows(70))
     store = shutil.copytree(fetched_store(tmp_path, model, data), small_disk / "store")
     train = "{epochs: 3, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 2, keep: 2}}"
-    path = spec(tmp_path, model, data, train=train, track="[]")
+    path = spec(tmp_path, model, data, train=train, track="[]", hardware=f"{{strategy: {strategy}}}")
     process = caisson("train", path, "--store", store, cwd=tmp_path)
     assert process.stdout is not None
     for printed in process.stdout:

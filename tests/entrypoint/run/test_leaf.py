@@ -1,11 +1,12 @@
 """A full disk is told from other errors; test_fetch.py and test_execute.py run a leaf as a process."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from entrypoint.run.leaf import is_disk_full
+from entrypoint.run.leaf import broken_disk, is_disk_full
 
 
 def caused(error: BaseException, cause: BaseException) -> BaseException:
@@ -54,3 +55,19 @@ def test_really_full_disk(small_disk: Path, kind: str, left: int) -> None:
             "python": lambda: (small_disk / "a").write_bytes(bytes(2**21)),
         }[kind]()
     assert is_disk_full(caught.value), repr(caught.value)
+
+
+def test_a_disk_that_fails_is_named_with_its_file() -> None:
+    try:
+        try:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "/store/x")
+        except OSError as inner:
+            raise RuntimeError("the save failed") from inner
+    except RuntimeError as error:
+        assert broken_disk(error) == "Input/output error: /store/x"
+        assert not is_disk_full(error)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "x"), ValueError("Input/output error"), OSError(errno.ENOSPC, "x")], ids=repr)
+def test_other_errors_are_no_disk(error: Exception) -> None:
+    assert broken_disk(error) == ""
