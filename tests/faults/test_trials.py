@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+from pathlib import Path
 
 import judge
 import pytest
@@ -161,3 +162,8 @@ def test_the_table_counts_each_column():
     row = {"part": "faults", "call": "write", "how": "EIO", "outcome": EXACT, "repeated": 3}
     rows = [row | {"id": "a", "column": "caisson"}, row | {"id": "b", "column": "transformers", "outcome": LOUD, "repeated": 0}]
     assert "| write: EIO | 1: 1 survived exactly; at most 3 steps again | 1: 1 failed loudly; at most 0 steps again |" in table(rows)
+
+
+def test_the_published_table_is_that_of_the_published_rows():
+    bench = Path(judge.__file__).parent
+    assert table(json.loads((bench / "result.json").read_text(encoding="utf-8"))["rows"]) in (bench / "README.md").read_text(encoding="utf-8")
