@@ -34,9 +34,11 @@ PACKAGES = (
 """Named in the manifest where they are installed."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-NO_SPACE_WORDS = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed|inline_container\.cc.* unexpected pos ")
+NO_SPACE_WORDS = re.compile(
+    r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed|inline_container\.cc.* unexpected pos |basic_ios::clear: iostream error"
+)
 """What libraries in Rust and C++ say of a full disk. torch drops the system's reason: it only finds that less came to lie in the file than
-it wrote (caffe2/serialize/inline_container.cc)."""
+it wrote (caffe2/serialize/inline_container.cc), or that its stream failed at the last bytes."""
 
 BROKEN = (errno.EIO, errno.EROFS, errno.ESTALE)
 """A disk that fails, a file system that was set to read-only since it did, a file server that lost the file."""

@@ -22,6 +22,7 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
         (RuntimeError("write(): fd 3 failed with No space left on device"), True),
         (RuntimeError("PytorchStreamWriter failed writing file data/9: file write failed"), True),
         (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 4005440 vs 4005388"), True),
+        (RuntimeError("basic_ios::clear: iostream error"), True),
         (caused(ValueError("x"), OSError(errno.ENOSPC, "x")), True),
         (OSError(errno.EACCES, "x"), False),
         (RuntimeError("PytorchStreamReader failed reading zip archive: failed finding central directory"), False),
