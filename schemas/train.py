@@ -115,6 +115,6 @@ class Hardware(Section):
         if self.nodes == 1 and self.rendezvous is not None:
             raise PydanticCustomError("nodes", "a rendezvous is for more than one node", {"fix": "add `nodes: N`, or take the rendezvous out"})
         if self.nodes > 1 and self.strategy == "single":
-            fix = "use strategy: auto, ddp, zero1, zero2 or zero3"
+            fix = "use strategy: auto, ddp, fsdp, zero1, zero2 or zero3"
             raise PydanticCustomError("nodes", "strategy single is one process, which cannot be on {nodes} nodes", {"nodes": self.nodes, "fix": fix})
         return self

@@ -9,9 +9,10 @@ def resume_decision(step: Step, program: str, at: int, made: Manifest) -> Decisi
     """What to expect of the checkpoint of optimizer step `at` under today's plan."""
     assert isinstance(step.job, TrainJob)
     now = step.job.model_dump(mode="json")
-    other = [f"{name}: {_short(made.job[name])} then, {_short(now[name])} now" for name in HOW if name != "engine" and made.job[name] != now[name]]
-    if made.job["engine"] != now["engine"] and not other:
-        other.append("other settings of DeepSpeed")
+    then = {name: made.job.get(name) for name in HOW}  # an older version may not have known it
+    other = [f"{name}: {_short(then[name])} then, {_short(now[name])} now" for name in HOW if name != "engine" and then[name] != now[name]]
+    if then["engine"] != now["engine"] and not other:
+        other.append("other settings of the engine")
     if made.image_lock != step.image_lock:
         other.append("other packages")
     if made.program != program:

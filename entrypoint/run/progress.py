@@ -50,7 +50,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         norm = logs.get("grad_norm")
         self.events.write(
             "step", step=state.global_step, of=state.max_steps, loss=finite(logs["loss"]), learning_rate=logs.get("learning_rate"), grad_norm=finite(norm),
-            tokens=tokens, tokens_per_second=round(rate, 1), memory_gib=_memory(), seconds_left=round(left),
+            tokens=tokens, tokens_per_second=round(rate, 1), memory_gib=peak_gib(), seconds_left=round(left),
         )  # fmt: skip
         self.tokens, self.stepped = tokens, now
         if not self.first_end:
@@ -65,7 +65,7 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _memory() -> float:
+def peak_gib() -> float:
     """Peak of this process so far, GiB: on the GPU where it trains on one."""
     import resource
 

@@ -1,6 +1,5 @@
 """Experiment trackers of a training: what they are told, and that they cannot stop it."""
 
-import resource
 import secrets
 import shutil
 import time
@@ -11,6 +10,7 @@ from transformers import TrainerCallback
 
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import versions
+from entrypoint.run.progress import peak_gib
 from entrypoint.run.tracker_clients import Run, make_client
 from entrypoint.run.tracker_worker import Row, Worker, kind_of
 from schemas.errors import MachineError
@@ -55,7 +55,7 @@ class Trackers(TrainerCallback):
         if kind_of(row) == "train":
             tokens = row.get("num_tokens", self.tokens)
             row["tokens_per_second"] = round((tokens - self.tokens) / max(1e-9, now - self.stepped), 1)
-            row["peak_memory_gib"] = round(_peak_bytes(args.device.type) / 2**30, 3)
+            row["peak_memory_gib"] = peak_gib()
             self.tokens = tokens
         self.stepped = now
         if control.should_training_stop and state.global_step < state.max_steps and kind_of(row) != "train":
@@ -116,10 +116,3 @@ def _run_id(output: Path) -> str:
     if not place.is_file():
         place.write_text(secrets.token_hex(4), encoding="utf-8")
     return place.read_text(encoding="utf-8")
-
-
-def _peak_bytes(device: str) -> int:
-    """The most memory that this process has used so far."""
-    import torch
-
-    return int(torch.cuda.max_memory_allocated()) if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

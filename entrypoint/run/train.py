@@ -1,7 +1,6 @@
 """Leaf of the stage train: TRL's trainer over prepared shards. `python -m entrypoint.run.train TASK`, or the same under torchrun."""
 
 import json
-import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -209,11 +208,9 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
 
 def _measured(trainer: Any) -> dict[str, float]:
     """What this attempt took: peak memory of this process, GiB, and its speed."""
-    import torch
+    from entrypoint.run.progress import peak_gib
 
-    on_gpu = trainer.args.device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"peak_gib": round(peak / 2**30, 3), "tokens_per_second": round(trainer.progress.mean_rate(), 1)}
+    return {"peak_gib": peak_gib(), "tokens_per_second": round(trainer.progress.mean_rate(), 1)}
 
 
 def _summary(output: Path) -> dict[str, Any]:

@@ -5,15 +5,12 @@ Skips itself without a GPU. CAISSON_GPU_RESULTS names the JSON file that the mea
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
-sys.path.insert(0, str(Path(__file__).parents[1] / "entrypoint" / "run"))
-
 from tiny import rows, run, spec, tokenizer, write_rows  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(900), pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]

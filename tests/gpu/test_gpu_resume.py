@@ -3,18 +3,13 @@
 Straight from the checkout; skips itself without a GPU. Launched ranks are one a GPU, so one GPU shows the code path of each engine and no exchange.
 """
 
-import shutil
-import sys
-from pathlib import Path
-
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
-sys.path.insert(0, str(Path(__file__).parents[1] / "entrypoint" / "run"))
 
-from test_resume import kill_after, outcome  # noqa: E402
-from tiny import fetched_store, rows, run, spec, write_model, write_rows  # noqa: E402
+from resumed import assert_exact  # noqa: E402
+from tiny import spec  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600), pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
@@ -38,27 +33,8 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sources")
-    return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows(70))
-
-
-@pytest.fixture(scope="module")
-def fetched(sources, tmp_path_factory):
-    return fetched_store(tmp_path_factory.mktemp("store"), *sources)
-
-
 @pytest.mark.parametrize(("adapter", "strategy", "precision"), KINDS.values(), ids=KINDS)
 def test_killed_in_mid_epoch_it_ends_bit_for_bit_the_same(sources, fetched, tmp_path, adapter, strategy, precision):
     path = spec(tmp_path, *sources, adapter=adapter, hardware=f"{{strategy: {strategy}}}", train=SETTINGS.format(precision=precision))
-    whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
-    run("train", path, "--store", whole, cwd=tmp_path)
-    kill_after(path, cut, tmp_path, steps=5)
-    said = run("train", path, "--store", cut, cwd=tmp_path)
-    assert "goes on from step-" in said, said
-    curve, weights = outcome(cut)
-    expected_curve, expected_weights = outcome(whole)
-    assert curve == expected_curve
-    assert weights == expected_weights
-    assert expected_curve[-1]["loss" if "loss" in expected_curve[-1] else "eval_loss"] < expected_curve[0]["loss"]
+    curve = assert_exact(path, fetched, tmp_path)
+    assert curve[-1]["loss" if "loss" in curve[-1] else "eval_loss"] < curve[0]["loss"]

@@ -1,10 +1,14 @@
-"""Machines, specs and sealed inputs for tests of plans: values only."""
+"""Machines, specs and sealed inputs for tests of plans, and what training makes of them."""
 
 from pathlib import Path
 from typing import Any
 
-from entrypoint.plan import Inputs
+import pytest
+
+from entrypoint.plan import Inputs, plan_train
+from schemas.errors import MachineError
 from schemas.facts import Accelerator, Facts, ModelFacts
+from schemas.job import TrainJob
 from schemas.load import load
 from schemas.manifest import File, Manifest, Sealed
 from schemas.plan import Plan
@@ -70,3 +74,27 @@ def why(plan: Plan, field: str) -> tuple[str, str]:
     """Value and reason of a decision."""
     (found,) = [d for d in plan.decisions if d.field == field]
     return found.value, found.why
+
+
+LONG = inputs(rows=10_000, tokens=10_000 * 1000, longest=4096)
+"""Long rows: what an 8B model is tight with."""
+
+
+def plan_of(machine: Facts, text: str = "", given: Inputs | None = None) -> Plan:
+    return plan_train(spec(text), machine, given or inputs())
+
+
+def job_of(machine: Facts, text: str = "", given: Inputs | None = None) -> TrainJob:
+    job = plan_of(machine, text, given).steps[0].job
+    assert isinstance(job, TrainJob)
+    return job
+
+
+def refusal(machine: Facts, text: str = "", given: Inputs | None = None, kind: type[Exception] = MachineError) -> str:
+    with pytest.raises(kind) as caught:
+        plan_of(machine, text, given)
+    return str(caught.value)
+
+
+def big(*gibs: float, capability: str = "8.0") -> Facts:
+    return facts(*(card(gib, capability) for gib in gibs), config=LLAMA_8B)

@@ -3,40 +3,14 @@
 from typing import Any
 
 import pytest
-from known import H100, LLAMA_8B, MODEL, T4, TINY, card, facts, inputs, spec, why
+from known import H100, LLAMA_8B, LONG, MODEL, T4, TINY, big, facts, job_of, plan_of, refusal, why
 
-from entrypoint.plan import Inputs, plan_train
 from entrypoint.plan.tables import DEFAULTS, LOCKS
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts
 from schemas.job import AdapterJob, TrainJob
-from schemas.plan import Plan
-
-LONG = inputs(rows=10_000, tokens=10_000 * 1000, longest=4096)
-"""Long rows: what an 8B model is tight with."""
-
-
-def plan_of(machine: Facts, text: str = "", given: Inputs | None = None) -> Plan:
-    return plan_train(spec(text), machine, given or inputs())
-
-
-def job_of(machine: Facts, text: str = "", given: Inputs | None = None) -> TrainJob:
-    job = plan_of(machine, text, given).steps[0].job
-    assert isinstance(job, TrainJob)
-    return job
-
-
-def refusal(machine: Facts, text: str = "", given: Inputs | None = None, kind: type[Exception] = MachineError) -> str:
-    with pytest.raises(kind) as caught:
-        plan_of(machine, text, given)
-    return str(caught.value)
-
 
 # -- adapter and memory
-
-
-def big(*gibs: float, capability: str = "8.0") -> Facts:
-    return facts(*(card(gib, capability) for gib in gibs), config=LLAMA_8B)
 
 
 @pytest.mark.parametrize(
@@ -189,68 +163,6 @@ def test_gradient_checkpointing(gib: float, text: str, again: bool, reason: str)
 
 def test_checkpointing_off_can_be_what_does_not_fit() -> None:
     refusal(big(40.0), "train: {gradient_checkpointing: false}\nadapter: {kind: lora}", LONG)
-
-
-# -- batch
-
-
-@pytest.mark.parametrize(
-    ("rows", "mean", "text", "batch"),
-    [
-        (1000, 100, "train: {batch_tokens: 1000}", 10),
-        (1000, 100, "train: {batch_tokens: 1049}", 10),
-        (1000, 100, "train: {batch_tokens: 1051}", 11),
-        (1000, 100, "train: {batch_tokens: 16}", 1),
-        (5, 100, "train: {batch_tokens: 100000}", 5),
-        (1000, 100, "", 31),
-        (30, 20, "", 26),
-        (1_000_000, 1000, "", 66),
-    ],
-)
-def test_batch_rows(rows: int, mean: int, text: str, batch: int) -> None:
-    plan = plan_of(facts(), text, inputs(rows=rows, tokens=rows * mean, longest=mean))
-    assert why(plan, "train.batch_tokens")[0].endswith(f"({batch} rows)")
-
-
-@pytest.mark.parametrize(
-    ("batch", "micro", "accumulation"),
-    [(1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 4, 1), (8, 8, 1), (48, 32, 2), (64, 64, 1), (128, 64, 2), (200, 64, 3)],
-)
-def test_micro_batch(batch: int, micro: int, accumulation: int) -> None:
-    job = job_of(facts(), f"train: {{batch_tokens: {batch * 100}}}")
-    assert (job.micro_batch, job.accumulation) == (micro, accumulation)
-    # Rounding to a power of two moves the batch by a third at most.
-    assert 2 / 3 <= job.micro_batch * job.accumulation / batch <= 4 / 3
-
-
-def test_micro_batch_by_memory() -> None:
-    job = job_of(big(40.0), "adapter: {kind: lora}\ntrain: {batch_tokens: 64000}", LONG)
-    assert job.micro_batch * job.accumulation == 64
-    assert 1 <= job.micro_batch <= 8, "four long rows do not fit beside 15 GiB of weights"
-    larger = job_of(big(79.6), "adapter: {kind: lora}\ntrain: {batch_tokens: 64000, gradient_checkpointing: true}", LONG)
-    assert larger.micro_batch > job.micro_batch
-
-
-def test_batch_is_spread_over_ranks() -> None:
-    job = job_of(facts(H100, H100, H100, H100), "train: {batch_tokens: 3200}")
-    assert job.ranks * job.micro_batch * job.accumulation == 32
-
-
-def test_each_rank_gets_a_row() -> None:
-    plan = plan_of(facts(*(H100,) * 8), "train: {batch_tokens: 100}")
-    value, reason = why(plan, "train.batch_tokens")
-    assert "(8 rows)" in value
-    assert reason.endswith("at least one row for each of 8 processes")
-
-
-def test_before_prepare_the_rows_are_assumed() -> None:
-    plan = plan_of(facts(), "", Inputs())
-    assert (
-        "rows of 512 tokens assumed until prepare has counted them" in why(plan_of(facts(), "train: {batch_tokens: 4096}", Inputs()), "train.batch_tokens")[1]
-    )
-    assert isinstance(plan.steps[0].job, TrainJob)
-    assert plan.steps[0].job.checkpoint_every == 100
-    assert "largest automatic batch until the rows are counted" in why(plan, "train.batch_tokens")[1]
 
 
 # -- the rest

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("trl")
 
-from tiny import fetched_store, rows, run, spec, write_model, write_rows
+from tiny import run, spec
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
@@ -32,19 +32,6 @@ TOLERANCE = 1e-5
 
 TOLERANCE_4_BITS = 5e-4
 """Under QLoRA products are rounded otherwise in another micro-batch: 5e-5 was seen."""
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """Model folder and rows."""
-    folder = tmp_path_factory.mktemp("sources")
-    return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows(70))
-
-
-@pytest.fixture(scope="module")
-def fetched(sources, tmp_path_factory):
-    """A store with model, rows and shards; the train artifacts differ by identity."""
-    return fetched_store(tmp_path_factory.mktemp("store"), *sources)
 
 
 @pytest.fixture(scope="module")

@@ -12,25 +12,13 @@ import pytest
 
 pytest.importorskip("trl")
 
-from tiny import caisson, fetched_store, kill_tree, rows, run, spec, write_model, write_rows
+from resumed import outcome
+from tiny import caisson, kill_tree, run, spec
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 
 SETTINGS = "{epochs: 10, learning_rate: 1.0e-2, batch_tokens: 240, checkpoint: {every: 4}}"
 LORA = "{kind: lora, rank: 8, dropout: 0.2}"
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """Model folder and rows."""
-    folder = tmp_path_factory.mktemp("sources")
-    return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows(70))
-
-
-@pytest.fixture(scope="module")
-def fetched(sources, tmp_path_factory):
-    """A store with model, rows and shards; each run works on a copy."""
-    return fetched_store(tmp_path_factory.mktemp("store"), *sources)
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +87,6 @@ def finish(process, code=0):
     out, err = process.communicate(timeout=400)
     assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return out + err
-
-
-def outcome(store):
-    """Losses and gradient norms by step, and the bytes of the weights."""
-    (artifact,) = (p for p in (store / "tiny" / "train").iterdir() if not p.name.startswith("."))
-    kept = ("step", "loss", "grad_norm", "eval_loss")
-    curve = [{k: entry[k] for k in kept if k in entry} for entry in json.loads((artifact / "curve.json").read_text()) if {"loss", "eval_loss"} & set(entry)]
-    return curve, {p.name: p.read_bytes() for p in (artifact / "weights").glob("*.safetensors")}
 
 
 def happened(store, event):

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import time
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("trl")
 
-from tiny import caisson, fetched_store, kill_tree, rows, run, spec, write_model, write_rows
+from resumed import artifact_of, assert_exact, kill_after, outcome
+from tiny import caisson, run, spec
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
@@ -31,51 +30,10 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """Model folder and rows."""
-    folder = tmp_path_factory.mktemp("sources")
-    return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows(70))
-
-
-@pytest.fixture(scope="module")
-def fetched(sources, tmp_path_factory):
-    """A store with model, rows and shards; each run works on a copy."""
-    return fetched_store(tmp_path_factory.mktemp("store"), *sources)
-
-
-def outcome(store: Path) -> tuple[list[dict], dict[str, bytes]]:
-    """The curve without times, and the bytes of the weights."""
-    (artifact,) = (p for p in (store / "tiny" / "train").iterdir() if not p.name.startswith("."))
-    kept = ("step", "epoch", "loss", "grad_norm", "learning_rate", "eval_loss", "num_tokens")
-    curve = [{k: entry[k] for k in kept if k in entry} for entry in json.loads((artifact / "curve.json").read_text()) if {"loss", "eval_loss"} & set(entry)]
-    return curve, {p.name: p.read_bytes() for p in (artifact / "weights").glob("*.safetensors")}
-
-
-def kill_after(path: Path, store: Path, cwd: Path, steps: int) -> None:
-    """Start a run and kill -9 all its processes once so many steps are recorded."""
-    process = caisson("train", path, "--store", store, cwd=cwd)
-    events = store / "tiny" / "logs" / "train.jsonl"
-    deadline = time.monotonic() + 240
-    while not events.exists() or events.read_text().count('"event": "step"') < steps:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    kill_tree(process)
-
-
 @pytest.mark.parametrize(("adapter", "hardware"), KINDS.values(), ids=KINDS)
 def test_killed_in_mid_epoch_it_ends_bit_for_bit_the_same(sources, fetched, tmp_path, adapter, hardware):
     path = spec(tmp_path, *sources, adapter=adapter, hardware=hardware, train=SETTINGS)
-    whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
-    run("train", path, "--store", whole, cwd=tmp_path)
-    kill_after(path, cut, tmp_path, steps=5)
-    said = run("train", path, "--store", cut, cwd=tmp_path)
-    assert "goes on from step-" in said, said
-    curve, weights = outcome(cut)
-    expected_curve, expected_weights = outcome(whole)
-    assert curve == expected_curve
-    assert weights == expected_weights
+    assert_exact(path, fetched, tmp_path)
 
 
 MOVES = {
@@ -89,7 +47,7 @@ MOVES = {
 
 @pytest.mark.parametrize(("adapter", "first", "then"), MOVES.values(), ids=MOVES)
 def test_killed_on_one_engine_it_goes_on_with_another(sources, fetched, tmp_path, adapter, first, then):
-    """Loss stream within 1e-3 of an undisturbed run: sums are taken in another order. `settings` of saving may change too."""
+    """Loss stream within 1e-3 of an undisturbed run: sums are taken in another order. How often it is saved may change too."""
     before = spec(tmp_path, *sources, adapter=adapter, hardware=f"{{strategy: {first}}}", train=SETTINGS)
     whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
     run("train", before, "--store", whole, cwd=tmp_path)
@@ -102,8 +60,7 @@ def test_killed_on_one_engine_it_goes_on_with_another(sources, fetched, tmp_path
     assert [(e["step"], e["epoch"]) for e in curve] == [(e["step"], e["epoch"]) for e in expected]
     for name in ("loss", "eval_loss"):
         assert [e[name] for e in curve if name in e] == pytest.approx([e[name] for e in expected if name in e], abs=1e-3)
-    (artifact,) = (p for p in (cut / "tiny" / "train").iterdir() if not p.name.startswith("."))
-    segments = json.loads((artifact / "manifest.json").read_text())["summary"]["segments"]
+    segments = json.loads((artifact_of(cut) / "manifest.json").read_text())["summary"]["segments"]
     assert [s["strategy"] for s in segments] == [first, then]
     assert segments[1]["after_step"] >= 4
 
@@ -116,8 +73,7 @@ def test_with_another_number_of_rows_a_step_it_counts_on_and_ends_where_the_epoc
     said = run("train", spec(tmp_path, *sources, hardware="{strategy: ddp}", train=settings), "--store", store, cwd=tmp_path)
     assert "goes on from step-" in said, said
     trained = [(entry["step"], entry["epoch"]) for entry in outcome(store)[0] if "loss" in entry]
-    (artifact,) = (p for p in (store / "tiny" / "train").iterdir() if not p.name.startswith("."))
-    first, second = json.loads((artifact / "manifest.json").read_text())["summary"]["segments"]
+    first, second = json.loads((artifact_of(store) / "manifest.json").read_text())["summary"]["segments"]
     assert [first["micro_batch"] * first["accumulation"], 2 * second["micro_batch"] * second["accumulation"]] == [4, 2]
     change, rows_an_epoch = second["after_step"], 62
     seen = [4 * step if step <= change else 4 * change + 2 * (step - change) for step, _ in trained]

@@ -12,29 +12,12 @@ import pytest
 
 pytest.importorskip("trl")
 
-from tiny import caisson, fetched_store, kill_tree, rows, run, spec, write_model, write_rows
+from tiny import caisson, kill_tree, run, spec, write_model
+from tracked import trained
 
 from schemas.facts import DISK_SPEED, DiskSpeed
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """Model folder and rows."""
-    folder = tmp_path_factory.mktemp("sources")
-    return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows())
-
-
-@pytest.fixture(scope="module")
-def fetched(sources, tmp_path_factory):
-    """A store with model, rows and shards, that each test copies nothing of: the train artifacts differ by identity."""
-    return fetched_store(tmp_path_factory.mktemp("store"), *sources)
-
-
-def trained(said, store):
-    """The artifact that a run of train names: just sealed, or up to date."""
-    return store / re.search(r"tiny/train/[0-9a-f]{16}", said)[0]
 
 
 def losses(artifact):
@@ -49,10 +32,10 @@ ADAPTERS = {
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
-def test_each_adapter_learns_and_is_sealed(sources, fetched, tmp_path, adapter):
-    path = spec(tmp_path, *sources, adapter=adapter, train="{epochs: 4, learning_rate: 1.0e-2, batch_tokens: 240}")
-    said = run("train", path, "--store", fetched, cwd=tmp_path)
-    artifact = trained(said, fetched)
+def test_each_adapter_learns_and_is_sealed(few_sources, store, tmp_path, adapter):
+    path = spec(tmp_path, *few_sources, adapter=adapter, train="{epochs: 4, learning_rate: 1.0e-2, batch_tokens: 240}")
+    said = run("train", path, "--store", store, cwd=tmp_path)
+    artifact = trained(said, store)
     curve = losses(artifact)
     assert sum(curve[-3:]) < 0.9 * sum(curve[:3]), curve
     assert "left" in said and "tok/s" in said  # progress with an estimate
@@ -63,36 +46,35 @@ def test_each_adapter_learns_and_is_sealed(sources, fetched, tmp_path, adapter):
     assert list((artifact / "tensorboard").glob("events*"))
     summary = json.loads((artifact / "manifest.json").read_text())["summary"]
     assert summary["steps"] == len(curve) and summary["validation_loss"] > 0
-    again = run("train", path, "--store", fetched, cwd=tmp_path)
+    again = run("train", path, "--store", store, cwd=tmp_path)
     assert "up to date" in again and "step 1/" not in again
 
 
-def test_killed_at_a_random_point_it_goes_on_and_ends_as_if_it_had_not_been(sources, fetched, tmp_path):
-    path = spec(tmp_path, *sources, train="{epochs: 12, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}}")
-    undisturbed, fetched = (shutil.copytree(fetched, tmp_path / name) for name in ("undisturbed", "killed"))
+def test_killed_at_a_random_point_it_goes_on_and_ends_as_if_it_had_not_been(few_sources, store, tmp_path):
+    path = spec(tmp_path, *few_sources, train="{epochs: 12, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}}")
+    undisturbed = shutil.copytree(store, tmp_path / "undisturbed")
     whole = losses(trained(run("train", path, "--store", undisturbed, cwd=tmp_path), undisturbed))
-    process = caisson("train", path, "--store", fetched, cwd=tmp_path)
-    partial = fetched / "tiny" / "train"
+    process = caisson("train", path, "--store", store, cwd=tmp_path)
+    partial = store / "tiny" / "train"
     deadline = time.monotonic() + 120
     while not list(partial.glob(".partial-*/checkpoints/step-*")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(random.uniform(0, 1.5))
     kill_tree(process)
-    said = run("train", path, "--store", fetched, cwd=tmp_path)
+    said = run("train", path, "--store", store, cwd=tmp_path)
     assert "goes on from step-" in said or "up to date" in said or "sealed" in said
-    curve = losses(trained(said, fetched))
+    curve = losses(trained(said, store))
     assert len(curve) >= len(whole)
     assert curve == whole
 
 
 @pytest.mark.parametrize("strategy", ["single", "ddp"])
-def test_sigterm_seals_a_checkpoint_and_ends_with_75(sources, fetched, tmp_path, strategy):
-    fetched = shutil.copytree(fetched, tmp_path / "store")
+def test_sigterm_seals_a_checkpoint_and_ends_with_75(few_sources, store, tmp_path, strategy):
     path = spec(
-        tmp_path, *sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 50, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 1000}}"
+        tmp_path, *few_sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 50, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 1000}}"
     )
-    process = caisson("train", path, "--store", fetched, cwd=tmp_path)
+    process = caisson("train", path, "--store", store, cwd=tmp_path)
     assert process.stdout is not None
     for printed in process.stdout:
         if re.search(r"step \d+/", printed):
@@ -101,19 +83,18 @@ def test_sigterm_seals_a_checkpoint_and_ends_with_75(sources, fetched, tmp_path,
     out, err = process.communicate(timeout=120)
     assert process.returncode == 75, out + err
     assert "its checkpoint is sealed" in err
-    (checkpoint,) = (fetched / "tiny" / "train").glob(".partial-*/checkpoints/step-*")
+    (checkpoint,) = (store / "tiny" / "train").glob(".partial-*/checkpoints/step-*")
     assert (checkpoint / "manifest.json").is_file()
 
 
 @pytest.mark.parametrize("strategy", ["single", "ddp"])
-def test_automatic_checkpoints_keep_apart_what_a_slow_disk_writes(sources, fetched, tmp_path, strategy):
+def test_automatic_checkpoints_keep_apart_what_a_slow_disk_writes(few_sources, store, tmp_path, strategy):
     """By steps alone about twenty would be due; the store remembers a disk on which writing one takes longer than the steps between."""
-    fetched = shutil.copytree(fetched, tmp_path / "store")
-    (fetched / DISK_SPEED).write_text(DiskSpeed(gib_per_second=2.0e-4, measured_at=time.time()).model_dump_json())
-    path = spec(tmp_path, *sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 20, learning_rate: 1.0e-3, batch_tokens: 240}")
-    said = run("train", path, "--store", fetched, cwd=tmp_path)
-    apart = json.loads((trained(said, fetched) / "manifest.json").read_text())["job"]["checkpoint_apart"]
-    events = [json.loads(line) for line in (fetched / "tiny" / "logs" / "train.jsonl").read_text().splitlines()]
+    (store / DISK_SPEED).write_text(DiskSpeed(gib_per_second=2.0e-4, measured_at=time.time()).model_dump_json())
+    path = spec(tmp_path, *few_sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 20, learning_rate: 1.0e-3, batch_tokens: 240}")
+    said = run("train", path, "--store", store, cwd=tmp_path)
+    apart = json.loads((trained(said, store) / "manifest.json").read_text())["job"]["checkpoint_apart"]
+    events = [json.loads(line) for line in (store / "tiny" / "logs" / "train.jsonl").read_text().splitlines()]
     at = {e["step"]: e["at"] for e in events if e["event"] == "step"}
     saved = [e["step"] for e in events if e["event"] == "checkpoint"]
     assert len(at) > 100 and apart > 1
@@ -121,20 +102,20 @@ def test_automatic_checkpoints_keep_apart_what_a_slow_disk_writes(sources, fetch
     assert all(at[later] - at[earlier] > apart / 2 for earlier, later in pairwise(saved)), (saved, apart)
 
 
-def test_qlora_and_zero3_are_refused_together(sources, fetched, tmp_path):
-    path = spec(tmp_path, *sources, adapter="{kind: qlora}", hardware="{strategy: zero3}")
-    said = run("train", path, "--store", fetched, cwd=tmp_path, code=2)
+def test_qlora_and_zero3_are_refused_together(few_sources, store, tmp_path):
+    path = spec(tmp_path, *few_sources, adapter="{kind: qlora}", hardware="{strategy: zero3}")
+    said = run("train", path, "--store", store, cwd=tmp_path, code=2)
     assert "zero3 cannot shard 4-bit weights" in said and "use strategy: ddp" in said
 
 
-def test_gradients_that_are_not_numbers_end_the_run_and_name_its_rows(sources, tmp_path):
+def test_gradients_that_are_not_numbers_end_the_run_and_name_its_rows(few_sources, tmp_path):
     from safetensors.torch import load_file, save_file
 
     model = write_model(tmp_path / "model")
     tensors = load_file(model / "model.safetensors")
     tensors["model.norm.weight"][3] = float("nan")
     save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
-    path = spec(tmp_path, model, sources[1], train="{epochs: 2, learning_rate: 1.0e-3, batch_tokens: 240, max_bad_steps: 3}")
+    path = spec(tmp_path, model, few_sources[1], train="{epochs: 2, learning_rate: 1.0e-3, batch_tokens: 240, max_bad_steps: 3}")
     for stage in ("fetch", "prepare"):
         run(stage, path, "--store", tmp_path / "store", cwd=tmp_path)
     said = run("train", path, "--store", tmp_path / "store", cwd=tmp_path, code=4)

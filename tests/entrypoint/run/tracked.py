@@ -1,8 +1,12 @@
 """What a train artifact says of its curves: curve.json, and each tracker's own format read back, mostly with its own library."""
 
 import json
+import re
 import struct
 from collections import defaultdict
+
+TRAIN = "{epochs: 6, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}}"
+"""Of a spec: 36 steps with the fewer rows."""
 
 
 def curve(artifact):
@@ -87,3 +91,14 @@ def read_mlflow(artifact):
     (found,) = client.search_runs([experiment.experiment_id])
     history = {name: client.get_metric_history(found.info.run_id, name) for name in found.data.metrics}
     return {name: sorted((m.step, m.value) for m in metrics) for name, metrics in history.items()}, found
+
+
+def trained(said, store):
+    """The artifact that a run of train names."""
+    return store / re.search(r"tiny/train/[0-9a-f]{16}", said)[0]
+
+
+def events(store, kind):
+    """The events of one kind that train left."""
+    lines = (store / "tiny" / "logs" / "train.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
