@@ -79,7 +79,7 @@ def main() -> None:
     result: dict = {
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "torch": torch.__version__,
-        "settings": {k: str(v) for k, v in vars(given).items()},
+        "settings": {k: str(v) for k, v in vars(given).items() if k != "output"},
     }
     runs: dict = {adapter: {"deterministic": [], "free": []} for adapter in ADAPTERS}
     with tempfile.TemporaryDirectory() as place:
