@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from injector import KILLED, Injector
 
-pytestmark = [pytest.mark.image, pytest.mark.faults]  # needs no image, but a C compiler
+pytestmark = [pytest.mark.image, pytest.mark.faults]  # needs no image of a stage, but the base to compile in
 ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
