@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.base import Record
+from schemas.method import RowKind
 from schemas.track import TrackerJob
 
 
@@ -35,6 +36,7 @@ class PrepareJob(Record):
     """Rows to token shards."""
 
     stage: Literal["prepare"] = "prepare"
+    rows: RowKind = "text"
     train: tuple[RowsJob, ...]
     validation: tuple[RowsJob, ...] = ()
     validation_share: float = 0.0

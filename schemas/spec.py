@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.adapter import Adapter, AutoAdapter
 from schemas.base import Many, Section
 from schemas.data import Data
-from schemas.method import Adapter, AutoAdapter, Method
+from schemas.method import Method
 from schemas.model import Model
 from schemas.outcome import Evaluate, Export, Serve
 from schemas.track import Track

@@ -25,6 +25,7 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
 
     validation = spec.data.validation
     job = PrepareJob(
+        rows=spec.method.rows,
         train=jobs(spec.data.train),
         validation=jobs(validation) if isinstance(validation, tuple) else (),
         validation_share=0.0 if isinstance(validation, tuple) else validation,
@@ -34,7 +35,7 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         max_rejected=spec.data.max_rejected,
         seed=spec.train.seed,
     )
-    wanted = {"data": spec.data.model_dump(mode="json"), "loss_on": spec.method.loss_on, "seed": spec.train.seed}
+    wanted = {"data": spec.data.model_dump(mode="json"), "rows": spec.method.rows, "loss_on": spec.method.loss_on, "seed": spec.train.seed}
     step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, ("model", "data"), wanted)
     return Plan(name=spec.name, steps=(step,), decisions=(decision,))
 

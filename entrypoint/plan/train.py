@@ -19,10 +19,10 @@ from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
 from entrypoint.plan.tables import DEFAULTS
 from entrypoint.plan.track import plan_track
+from schemas.adapter import Full, Lora, Qlora
 from schemas.errors import UsageError
 from schemas.facts import Facts
 from schemas.job import AdapterJob, TrainJob
-from schemas.method import Full, Lora, Qlora
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
 
