@@ -4,7 +4,6 @@ from typing import ClassVar, Literal
 
 from schemas.base import Section
 
-
 RowKind = Literal["text", "pair", "labelled"]
 """What a prepared row is: docs/decisions/007."""
 
