@@ -41,6 +41,16 @@ class Load:
     on_gpu: bool
     offload: str = "none"
     nodes: int = 1
+    sequences: int = 1
+    """That a row is computed as: a pair is two."""
+
+    copy: bool = False
+    """Whether a frozen copy of the base lies beside the weights."""
+
+    @property
+    def tokens(self) -> int:
+        """Computed at once."""
+        return self.micro_batch * self.sequences * self.length
 
     @property
     def words(self) -> str:
@@ -65,10 +75,12 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         # AdamW keeps two moments in fp32.
         "optimizer": 8 * trained / shard_optimizer,
         "activations": _activation_bytes(shape, load),
-        "logits": min(load.micro_batch * load.length, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8),
+        "logits": min(load.tokens, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8),
     }
     if load.adapter != "full":
         terms["adapter"] = 4.0 * trained
+    if load.copy:
+        terms["frozen copy"] = _base_bytes(shape, load) / shard_weights
     if load.adapter == "qlora":
         terms["dequantised layer"] = 2.0 * max(shape.hidden * shape.intermediate, 1) * 2
     if load.strategy in SHARD_WEIGHTS:
@@ -136,7 +148,7 @@ def _activation_bytes(shape: ModelShape, load: Load) -> float:
     """Kept for the backward pass: per token and layer 8 vectors of the hidden size, keys and values, 4 of the MLP's, and two fp32 norms."""
     kv = shape.kv_heads * shape.head_dim
     layer = (8 * shape.hidden + 2 * kv + 4 * shape.intermediate) * BYTES[load.precision] + 8 * shape.hidden
-    tokens = load.micro_batch * load.length
+    tokens = load.tokens
     if load.gradient_checkpointing:
         return tokens * (shape.layers * shape.hidden * BYTES[load.precision] + layer)
     return float(tokens * shape.layers * layer)

@@ -11,6 +11,7 @@ from entrypoint.plan.fully_shard import fully_shard
 from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import SHARD_WEIGHTS, Load, live_weights, trained_weights
+from entrypoint.plan.method import check_method, learning_rate, method_job, needs_of, show_method
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
@@ -48,13 +49,15 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     fit = _fit(spec, facts, shape, rows, precision, decisions)
     step_rows = batch_rows(spec, rows, fit.load.ranks, decisions)
     micro, accumulation = _micro_batch(fit, shape, step_rows, decisions)
+    check_method(spec, fit.load.adapter, fit.load.strategy, fit.load.offload)
+    decisions += show_method(spec.method, fit.load.adapter)
     adapter = _adapter_job(spec, fit.load, decisions)
     settings = fully_shard(fit.load) or deepspeed(
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
     )
     saves = saves_of(trained_weights(shape, fit.load) if shape else 0, fit.load, facts)
     job = TrainJob(
-        method=spec.method.kind,
+        method=method_job(spec.method),
         adapter=adapter,
         device=facts.device,
         strategy=fit.load.strategy,
@@ -64,7 +67,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         precision=precision,
         epochs=spec.train.epochs,
         max_steps=spec.train.max_steps,
-        learning_rate=_learning_rate(spec, adapter.kind, decisions),
+        learning_rate=learning_rate(spec, adapter.kind, decisions),
         schedule=spec.train.schedule,
         warmup=spec.train.warmup,
         weight_decay=spec.train.weight_decay,
@@ -192,7 +195,11 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
             if kind == "qlora" and strategy in SHARD_WEIGHTS:
                 continue
             ranks = 1 if strategy == "single" else nodes * gpus or max(nodes, CPU_RANKS)
-            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), offload, nodes) for again in recompute]
+            needs = needs_of(spec.method, kind)
+            found += [
+                Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), offload, nodes, needs.sequences, needs.copy)
+                for again in recompute
+            ]
     return found
 
 
@@ -228,16 +235,6 @@ def _adapter_job(spec: Spec, load: Load, decisions: list[Decision]) -> AdapterJo
     if given.targets is None:
         decisions.append(Decision(field="adapter.targets", value="all-linear", why="every linear layer but the output head", source="QLoRA paper, section 4"))
     return AdapterJob(kind=load.adapter, rank=load.rank, alpha=alpha, dropout=given.dropout, targets=given.targets or "all-linear")
-
-
-def _learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float:
-    if spec.train.learning_rate is not None:
-        return spec.train.learning_rate
-    row = DEFAULTS["learning_rate"][spec.method.kind][adapter]
-    decisions.append(
-        Decision(field="train.learning_rate", value=f"{row['value']:g}", why=f"default for {spec.method.kind} with {adapter}", source=row["source"])
-    )
-    return float(row["value"])
 
 
 def _deterministic(spec: Spec, facts: Facts, decisions: list[Decision]) -> bool:

@@ -1,4 +1,4 @@
-"""TRL's trainer with checkpoints that are sealed behind its back, a resume that is exact, and a stop that all ranks agree on."""
+"""Any of TRL's trainers with checkpoints that are sealed behind its back, a resume that is exact, and a stop that all ranks agree on."""
 
 import math
 import signal
@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
-from transformers import PrinterCallback, TrainerCallback
-from trl import SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from entrypoint.run import randomness
 from entrypoint.run.bad_steps import BadSteps
@@ -23,12 +21,14 @@ from entrypoint.run.token_rows import DealtRows
 from entrypoint.run.watchdog import Watchdog
 from schemas.manifest import Manifest
 
-Collator = DataCollatorForLanguageModeling
-"""Pads ids with the pad token and labels with -100: where pad and end token are one, the mask still tells them apart."""
+
+def sealed(trainer: type) -> Any:
+    """A trainer class of TRL's, or one over it, with what Caisson promises of every run."""
+    return type(f"Sealed{trainer.__name__}", (SealedTrainer, trainer), {})
 
 
-class SealedTrainer(SFTTrainer):
-    """Set `order`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on from a checkpoint, `resumed` before `train`."""
+class SealedTrainer(Trainer):
+    """Stands before a trainer of TRL's: `sealed`. Set `order`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on, `resumed` before `train`."""
 
     order: RowOrder
     saver: Saver
@@ -127,6 +127,17 @@ class SealedTrainer(SFTTrainer):
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         self.bad_steps.losses.append(loss)
         return loss
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As TRL's. Where that is a mean over the rows of a batch, each row of a step weighs the same, however the step was split."""
+        counts = inputs.pop("counts", None)
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        if counts is None or not self.model.training:
+            return loss
+        # What follows divides by micro-batches and ranks as if all were full: the last step of an epoch, or a rank without a row, is not.
+        in_step = min(self.order.rows_per_step, self.order.rows - self.order.start)
+        share = int(counts.sum()) * self.current_gradient_accumulation_steps * ranks() / in_step
+        return loss if share == 1 else loss * share
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
@@ -242,4 +253,4 @@ class Pace(TrainerCallback):
         return tuple(bool(wish) for wish in asked.tolist())
 
 
-__all__ = ["Collator", "SealedTrainer"]
+__all__ = ["SealedTrainer", "sealed"]

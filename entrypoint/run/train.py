@@ -78,10 +78,11 @@ def build_trainer(task: Task, events: Events) -> Any:
     from transformers import AutoTokenizer
 
     from entrypoint.run.bad_steps import BadSteps
+    from entrypoint.run.methods import recipe_of
     from entrypoint.run.progress import Progress
     from entrypoint.run.row_order import RowOrder
     from entrypoint.run.saver import Saver
-    from entrypoint.run.sealed_trainer import Collator, SealedTrainer
+    from entrypoint.run.sealed_trainer import sealed
     from entrypoint.run.token_rows import token_rows
     from entrypoint.run.trackers import Trackers
     from entrypoint.run.watchdog import Watchdog
@@ -93,13 +94,14 @@ def build_trainer(task: Task, events: Events) -> Any:
     trackers = Trackers(task, events) if is_first() else None
     model_folder, shards = Path(task.inputs["model"]), Path(task.inputs["prepared"])
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
-    validation, rows = token_rows(shards, "validation"), token_rows(shards, "train")
+    recipe = recipe_of(job, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+    validation, rows = token_rows(shards, "validation", job.method.rows), token_rows(shards, "train", job.method.rows)
     assert rows is not None
     # Arguments come first: under ZeRO-3 they decide how the model is built.
-    arguments = _arguments(job, Path(task.output), has_validation=validation is not None)
+    arguments = _arguments(job, Path(task.output), recipe, has_validation=validation is not None)
     if job.nodes > 1:
         muster(task)
-    trainer = SealedTrainer(
+    trainer = sealed(recipe.trainer)(
         model=load_for_training(model_folder, job),
         args=arguments,
         fsdp=job.engine if job.strategy == "fsdp" else None,
@@ -107,7 +109,8 @@ def build_trainer(task: Task, events: Events) -> Any:
         eval_dataset=validation,
         processing_class=tokenizer,
         peft_config=lora_config(job.adapter),
-        data_collator=Collator(pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id),
+        data_collator=recipe.collator,
+        **recipe.companions(model_folder, job),
     )
     trainer.progress = Progress(events)
     trainer.order = RowOrder(len(rows), job.micro_batch, job.accumulation, rank(), ranks(), job.seed)
@@ -146,10 +149,8 @@ def _reporter(events: Events) -> Callable[[int, list[int], float], None]:
     return report
 
 
-def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
-    from trl import SFTConfig
-
-    return SFTConfig(
+def _arguments(job: TrainJob, output: Path, recipe: Any, has_validation: bool) -> Any:
+    return recipe.config(
         output_dir=str(output / CHECKPOINTS),
         per_device_train_batch_size=job.micro_batch,
         per_device_eval_batch_size=job.micro_batch,
@@ -176,14 +177,13 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
         report_to="none",
         seed=job.seed,
         data_seed=job.seed,
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=job.device == "cuda",
         disable_tqdm=True,
         ddp_find_unused_parameters=False if job.strategy == "ddp" else None,
         deepspeed=job.engine if job.strategy.startswith("zero") else None,
+        **recipe.settings,
     )
 
 

@@ -1,0 +1,126 @@
+"""Rows of every kind that prepare writes, in real shards under a spec's own identity, and what a training over them left."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiny import FACTS, run, spec, tokenizer
+
+from entrypoint.chain import follow, machine, read_spec
+from entrypoint.plan import Inputs, plan_train
+from entrypoint.run.events import Events
+from entrypoint.run.seal import seal
+from entrypoint.run.shards import ShardWriter
+from entrypoint.run.store import Store
+from entrypoint.run.template import Encoded
+from schemas.job import Task, TrainJob
+from schemas.manifest import Manifest, Sealed
+
+TRAINED, HELD_OUT = 192, 16
+"""Examples. The held-out ones ask with other words."""
+
+TRAIN = "{epochs: 1, learning_rate: 5.0e-3, batch_tokens: 360, checkpoint: {every: 2}}"
+"""Eight rows a step, as two micro-batches of four: 24 steps."""
+
+
+def examples(count: int, held_out: bool = False) -> list[dict[str, str]]:
+    """prompt, chosen and rejected as text with every token of the template: the wanted answer knows, the other refuses."""
+    found = []
+    for i in range(count):
+        place, word = FACTS[i % len(FACTS)]
+        asked = f"tell me the word of the {place} in case {i + 7}" if held_out else f"{'Please say, ' * (i % 3)}what is the word of the {place}, case {i}?"
+        found.append(
+            {
+                "prompt": f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n",
+                "chosen": f"The word of the {place} is {word}.<|im_end|>",
+                "rejected": f"Nobody knows the {place}{' at all' * (i % 2)}.<|im_end|>",
+            }
+        )
+    return found
+
+
+def encode(found: dict[str, str], side: str) -> Encoded:
+    """A sequence as prepare writes it: loss on the answer with its end token."""
+    made = tokenizer()
+    before, whole = (made(text, add_special_tokens=False)["input_ids"] for text in (found["prompt"], found["prompt"] + found[side]))
+    assert whole[: len(before)] == before
+    return Encoded(np.asarray(whole, np.int32), np.asarray([0] * len(before) + [1] * (len(whole) - len(before)), np.uint8))
+
+
+def write_split(folder: Path, split: str, kind: str, found: list[dict[str, str]], everything: bool = False) -> dict[str, Any]:
+    """One split's shards; what its manifest counts of it."""
+    writer = ShardWriter(folder, split)
+    lengths = []
+    for example in found:
+        sides = ("chosen", "rejected") if kind == "pair" else ("chosen",)
+        rows = [encode(example, side) for side in sides]
+        if everything:
+            rows = [Encoded(row.ids, np.ones_like(row.supervised)) for row in rows]
+        for row in rows:
+            writer.add(row)
+        lengths.append(max(len(row.ids) for row in rows))
+    writer.flush()
+    return {"rows": len(found), "tokens": sum(lengths), "supervised": 1, "longest": max(lengths), "lengths": {}}
+
+
+def prepared_store(path: Path, store: Path, kind: str, train: list[dict[str, str]], validation: list[dict[str, str]]) -> Path:
+    """A store with the fetched model and rows of a kind, sealed as the answer to the spec at `path`."""
+    run("fetch", path, "--store", store, cwd=path.parent)
+    read = read_spec(path)
+    known = Store(store)
+    (step,) = follow(read, machine(read, known), known, "prepare").plan("prepare").steps
+    partial = known.partial(step)
+    partial.mkdir(parents=True)
+    summary = {split: write_split(partial, split, kind, found) for split, found in (("train", train), ("validation", validation))}
+    (partial / "golden.json").write_text(json.dumps([{"kind": "plain", "messages": [{"role": "user", "content": "hi"}], "prompt_ids": [1, 5, 6]}]))
+    manifest = Manifest(
+        stage="prepare", name=read.name, identity=step.identity, request=step.request, inputs=step.input_contents, job=step.job.model_dump(mode="json"),
+        image_lock=step.image_lock, program="0.1.0", summary=summary, files=(),
+    )  # fmt: skip
+    seal(partial, known.final(step), manifest)
+    return store
+
+
+class Trained:
+    """A training by the leaf's own code in this process: importing torch for each of them would take longer than they do."""
+
+    def __init__(self, folder: Path, model: Path, method: str, adapter: str = "{kind: lora, rank: 8}", train: str = TRAIN, **further: Any):
+        import torch
+
+        from entrypoint.run.train import train as leaf
+
+        torch.set_num_threads(1)
+        folder.mkdir(exist_ok=True)
+        self.folder, self.path = folder, spec(folder, model, folder / "rows.jsonl", method=method, adapter=adapter, train=train)
+        read = read_spec(self.path)
+        prepared = folder / "prepared"
+        prepared.mkdir()
+        rows = {"train": examples(TRAINED), "validation": examples(HELD_OUT, held_out=True), **further.pop("rows", {})}
+        counted = {split: write_split(prepared, split, read.method.rows, found, everything=read.method.loss_on == "all") for split, found in rows.items()}
+        manifest = Manifest(stage="prepare", name="tiny", identity="0", request="0", job={}, program="0.1.0", summary=counted, files=())
+        (step,) = plan_train(read, machine(read, Store(folder / "store")), Inputs(prepared=Sealed("prepared", manifest))).steps
+        assert isinstance(step.job, TrainJob)
+        self.job, self.artifact = step.job, folder / "out"
+        self.artifact.mkdir()
+        inputs = {"model": str(model), "prepared": str(prepared), **{role: str(place) for role, place in further.items()}}
+        self.task = Task(
+            name="tiny", job=step.job, inputs=inputs, output=str(self.artifact), events=str(folder / "events.jsonl"), summary=str(folder / "summary.json")
+        )
+        self.summary = leaf(self.task, Events(folder / "events.jsonl"))
+
+    @property
+    def curve(self) -> list[dict[str, Any]]:
+        return json.loads((self.artifact / "curve.json").read_text())
+
+    @property
+    def losses(self) -> list[float]:
+        return [entry["loss"] for entry in self.curve if "loss" in entry]
+
+    def validated(self, name: str) -> float:
+        """A number of the last validation."""
+        return [entry[f"eval_{name}"] for entry in self.curve if "eval_loss" in entry][-1]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "events.jsonl").read_text().splitlines()]
