@@ -1,6 +1,7 @@
 """Bytes of one rank in training, term by term. Formulas and their check against measurements: docs/plan.md."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from entrypoint.plan.model_shape import ModelShape
 
@@ -47,6 +48,12 @@ class Load:
     copy: bool = False
     """Whether a frozen copy of the base lies beside the weights."""
 
+    logits: Literal["chunks", "whole", "compared", "none"] = "chunks"
+    """How many of a batch's exist at once, and whether with those of a second model."""
+
+    teacher: int = 0
+    """Weights of a second model that only answers."""
+
     @property
     def tokens(self) -> int:
         """Computed at once."""
@@ -75,12 +82,14 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         # AdamW keeps two moments in fp32.
         "optimizer": 8 * trained / shard_optimizer,
         "activations": _activation_bytes(shape, load),
-        "logits": min(load.tokens, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8),
+        "logits": _logits_bytes(shape, load),
     }
     if load.adapter != "full":
         terms["adapter"] = 4.0 * trained
     if load.copy:
         terms["frozen copy"] = _base_bytes(shape, load) / shard_weights
+    if load.teacher:
+        terms["teacher"] = float(BYTES[load.precision] * load.teacher) / (load.ranks if load.strategy == "zero3" else 1)
     if load.adapter == "qlora":
         terms["dequantised layer"] = 2.0 * max(shape.hidden * shape.intermediate, 1) * 2
     if load.strategy in SHARD_WEIGHTS:
@@ -142,6 +151,18 @@ def _base_bytes(shape: ModelShape, load: Load) -> float:
     if load.adapter == "qlora":
         return NF4_BYTES * shape.layers * shape.linear_per_layer + 2.0 * shape.embedding
     return float(BYTES[load.precision]) * shape.parameters
+
+
+def _logits_bytes(shape: ModelShape, load: Load) -> float:
+    """In chunks: one of them, its softmax and gradient in fp32. Whole: of every token, with what two losses over them keep."""
+    width = BYTES[load.precision]
+    if load.logits == "none":
+        return 0.0
+    if load.logits == "compared":  # two softmaxes, their mixture and its two terms, in fp32, and gradients of half of them
+        return float(load.tokens * shape.vocabulary * 48)
+    if load.logits == "whole":
+        return float(load.tokens * shape.vocabulary * (4 * width + 8))
+    return float(min(load.tokens, LOGITS_CHUNK) * shape.vocabulary * (width + 8))
 
 
 def _activation_bytes(shape: ModelShape, load: Load) -> float:

@@ -1,5 +1,6 @@
 """Plan of the stage train: adapter, strategy, precision and batch, each with its reason."""
 
+from dataclasses import replace
 from typing import Any
 
 from entrypoint.plan import engine
@@ -11,7 +12,7 @@ from entrypoint.plan.fully_shard import fully_shard
 from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import SHARD_WEIGHTS, Load, live_weights, trained_weights
-from entrypoint.plan.method import check_method, learning_rate, method_job, needs_of, show_method
+from entrypoint.plan.method import check_method, learning_rate, method_job, needs_of, show_method, show_teacher, teacher_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
@@ -24,6 +25,7 @@ from schemas.adapter import Full, Lora, Qlora
 from schemas.errors import UsageError
 from schemas.facts import Facts
 from schemas.job import AdapterJob, TrainJob
+from schemas.method import teacher_of
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
 
@@ -33,7 +35,10 @@ MAX_MICRO_BATCH = 64
 CPU_RANKS = 2
 """Processes of a multi-process strategy on CPUs: enough to exercise it; a CPU gains nothing from more. Several nodes have one each."""
 
-ROLES = ("model", "prepared")
+
+def roles_of(spec: Spec) -> tuple[str, ...]:
+    """What the step reads."""
+    return ("model", "prepared", "teacher") if teacher_of(spec.method) else ("model", "prepared")
 
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
@@ -50,7 +55,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     step_rows = batch_rows(spec, rows, fit.load.ranks, decisions)
     micro, accumulation = _micro_batch(fit, shape, step_rows, decisions)
     check_method(spec, fit.load.adapter, fit.load.strategy, fit.load.offload)
-    decisions += show_method(spec.method, fit.load.adapter)
+    decisions += [*show_method(spec.method, fit.load.adapter), *show_teacher(spec, facts)]
     adapter = _adapter_job(spec, fit.load, decisions)
     settings = fully_shard(fit.load) or deepspeed(
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
@@ -90,7 +95,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     stop = max(COMPOSE_GRACE, saves.stop_seconds)
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
-        job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
+        job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, roles_of(spec), _wanted(spec),
         launcher=engine.launcher(fit.load, stop, spec.hardware.rendezvous, spec.name), environment=engine.environment(facts, fit.load, job.deterministic),
         stop_seconds=stop, work=_work(spec, job, inputs),
     )  # fmt: skip
@@ -99,13 +104,13 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
 
 def trained_elsewhere(spec: Spec, inputs: Inputs) -> tuple[str, str]:
     """Folder and request under which another machine has sealed what this one cannot train."""
-    _, contents = inputs.of(*ROLES)
-    return f"{spec.name}/train", request_of("train", _wanted(spec), contents) if len(contents) == len(ROLES) else ""
+    _, contents = inputs.of(*roles_of(spec))
+    return f"{spec.name}/train", request_of("train", _wanted(spec), contents) if len(contents) == len(roles_of(spec)) else ""
 
 
 def _work(spec: Spec, job: TrainJob, inputs: Inputs) -> str:
-    _, contents = inputs.of(*ROLES)
-    return work_of(job, contents, spec.train.batch_tokens) if len(contents) == len(ROLES) else ""
+    _, contents = inputs.of(*roles_of(spec))
+    return work_of(job, contents, spec.train.batch_tokens) if len(contents) == len(roles_of(spec)) else ""
 
 
 def _wanted(spec: Spec) -> dict[str, Any]:
@@ -191,22 +196,23 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
     found = []
     for kind in kinds:
+        needs = needs_of(spec.method, kind)
         for strategy in strategies:
             if kind == "qlora" and strategy in SHARD_WEIGHTS:
                 continue
             ranks = 1 if strategy == "single" else nodes * gpus or max(nodes, CPU_RANKS)
-            needs = needs_of(spec.method, kind)
-            found += [
-                Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), offload, nodes, needs.sequences, needs.copy)
-                for again in recompute
-            ]
+            made = Load(
+                kind, rank, precision, strategy, ranks, needs.rows, rows.longest, False, bool(gpus), offload, nodes,
+                sequences=needs.sequences, copy=needs.copy, logits=needs.logits, teacher=teacher_weights(spec, facts),
+            )  # fmt: skip
+            found += [replace(made, gradient_checkpointing=again) for again in recompute]
     return found
 
 
 def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, decisions: list[Decision]) -> tuple[int, int]:
     """The largest power of two that fits and divides the work of a rank without waste."""
     share = max(1, step_rows // fit.load.ranks)
-    micro = 1
+    micro = fit.load.micro_batch
     while shape and micro * 2 <= min(share, MAX_MICRO_BATCH) and fit.with_rows(shape, micro * 2).fits:
         micro *= 2
     accumulation = max(1, round(share / micro))

@@ -31,7 +31,7 @@ def token_rows(folder: Path, split: str, kind: RowKind = "text") -> PreparedRows
     """Rows of prepared shards as a dataset, one entry an example; None for a split without rows.
 
     `input_ids` and `labels` are int64 of shape (tokens,), -100 where no loss is taken. A pair is one entry, the chosen side first:
-    `chosen` is its number of tokens. The arrays go into Arrow as they are: no row is copied one by one.
+    `chosen` is its number of tokens. A labelled row has `label`, true for a wanted answer. The arrays go into Arrow as they are: no row is copied one by one.
     """
     disable_progress_bars()
     tables = [_table(shard, kind, f"{folder}, {split}") for shard in read_shards(folder, split)]
@@ -47,6 +47,10 @@ def _table(shard: dict[str, np.ndarray], kind: RowKind, where: str) -> pa.Table:
             raise GateRefused(f"{where}: an odd number of rows are no pairs of chosen and rejected", PREPARE_AGAIN)
         further["chosen"] = (starts[1::2] - starts[:-1:2]).astype(np.int32)
         starts = starts[::2]
+    if kind == "labelled":
+        if "desirable" not in shard:
+            raise GateRefused(f"{where}: answers have no labels", PREPARE_AGAIN)
+        further["label"] = shard["desirable"].astype(bool)
     offsets = pa.array(starts.astype(np.int32))
     columns = {name: pa.ListArray.from_arrays(offsets, pa.array(values)) for name, values in (("input_ids", ids), ("labels", labels))}
     return pa.table({**columns, **{name: pa.array(values) for name, values in further.items()}})

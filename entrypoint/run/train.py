@@ -10,7 +10,7 @@ from entrypoint import __version__
 from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
-from entrypoint.run.load_model import load_for_training, lora_config
+from entrypoint.run.load_model import lora_config
 from entrypoint.run.muster import muster
 from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
 from entrypoint.run.seal import publish, write_durably
@@ -102,15 +102,15 @@ def build_trainer(task: Task, events: Events) -> Any:
     if job.nodes > 1:
         muster(task)
     trainer = sealed(recipe.trainer)(
-        model=load_for_training(model_folder, job),
+        model=recipe.load(model_folder, job),
         args=arguments,
         fsdp=job.engine if job.strategy == "fsdp" else None,
         train_dataset=rows,
         eval_dataset=validation,
         processing_class=tokenizer,
-        peft_config=lora_config(job.adapter),
+        peft_config=_peft(job, recipe),
         data_collator=recipe.collator,
-        **recipe.companions(model_folder, job),
+        **recipe.companions(task),
     )
     trainer.progress = Progress(events)
     trainer.order = RowOrder(len(rows), job.micro_batch, job.accumulation, rank(), ranks(), job.seed)
@@ -127,6 +127,15 @@ def build_trainer(task: Task, events: Events) -> Any:
     if trackers:
         trainer.add_callback(trackers)
     return trainer
+
+
+def _peft(job: TrainJob, recipe: Any) -> Any:
+    """peft's configuration with what the method adds; None for full weights."""
+    config = lora_config(job.adapter)
+    if config is not None:
+        for name, value in recipe.peft.items():
+            setattr(config, name, value)
+    return config
 
 
 def _be_deterministic(job: TrainJob) -> None:

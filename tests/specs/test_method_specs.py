@@ -14,7 +14,7 @@ from schemas.errors import MachineError
 from schemas.facts import Facts, ModelFacts
 from schemas.job import TrainJob
 from schemas.load import load
-from schemas.method import Method
+from schemas.method import Method, teacher_of
 
 ROOT = Path(__file__).parents[2]
 SPECS = sorted((ROOT / "specs" / "methods").glob("*.yaml"))
@@ -22,19 +22,23 @@ MACHINES = ("cpu2", "h100x1")
 
 # Shapes of the models that they name, from their config.json.
 SIZES = {
+    "135M": (576, 1536, 9, 3, 30, 49152),
     "1.7B": (2048, 8192, 32, 32, 24, 49152),
     "7B": (3584, 18944, 28, 4, 28, 152064),
 }
 KINDS = [get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Method)[0])]
 
 
-def facts(machine: str, source: str) -> Facts:
-    """A recorded machine that knows the model's shape."""
+def facts(machine: str, *sources: str) -> Facts:
+    """A recorded machine that knows the models' shapes."""
     read = Facts.model_validate_json((ROOT / "tests" / "facts" / f"{machine}.json").read_text(encoding="utf-8"))
     keys = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "num_hidden_layers", "vocab_size")
-    size = next(sizes for name, sizes in SIZES.items() if name in source)
-    config = {**dict(zip(keys, size, strict=True)), "max_position_embeddings": 8192, "tie_word_embeddings": "1.7B" in source}
-    return read.model_copy(update={"models": {**read.models, source: ModelFacts(config=config)}})
+    known = dict(read.models)
+    for source in sources:
+        size = next(sizes for name, sizes in SIZES.items() if name in source)
+        config = {**dict(zip(keys, size, strict=True)), "max_position_embeddings": 8192, "tie_word_embeddings": "SmolLM2" in source}
+        known[source] = ModelFacts(config=config)
+    return read.model_copy(update={"models": known})
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
@@ -53,8 +57,9 @@ def test_valid_and_it_teaches(path: Path) -> None:
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
 def test_planned(path: Path, machine: str) -> None:
     spec = load(path.read_text(encoding="utf-8"))
-    known = facts(machine, spec.model.source)
-    plan_fetch(spec, known)
+    teacher = teacher_of(spec.method)
+    known = facts(machine, spec.model.source, *([teacher] if teacher else []))
+    assert len(plan_fetch(spec, known).steps) == (3 if teacher else 2)
     assert plan_prepare(spec, known, Inputs()).steps[0].job.rows == spec.method.rows  # type: ignore[union-attr]
     try:
         plan = plan_train(spec, known, Inputs())

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schemas.job import TrainJob
+from entrypoint.run.load_model import load_for_training
+from schemas.job import Task, TrainJob
 
 Batch = dict[str, Any]
 
@@ -26,8 +27,14 @@ class Recipe:
     settings: dict[str, Any] = field(default_factory=dict)
     """Of `config`, beside those of every method."""
 
-    companions: Callable[[Path, TrainJob], dict[str, Any]] = lambda folder, job: {}
-    """Model folder and job -> further arguments of the trainer, such as a frozen reference; called when the arguments exist."""
+    load: Callable[[Path, TrainJob], Any] = load_for_training
+    """Model folder and job -> the model that is trained."""
+
+    peft: dict[str, Any] = field(default_factory=dict)
+    """Of peft's configuration, beside what the adapter says."""
+
+    companions: Callable[[Task], dict[str, Any]] = lambda task: {}
+    """Further arguments of the trainer, such as a frozen reference; called when the arguments exist."""
 
 
 def switch_off_dropout(job: TrainJob) -> bool:

@@ -1,11 +1,13 @@
 """What a method asks of a training: sequences, a frozen copy, a learning rate, and what the plan says of each."""
 
 import pytest
-from known import H100, LLAMA_8B, card, facts, job_of, plan_of, refusal, spec, why
+from known import H100, LLAMA_8B, LONG, TINY, card, facts, inputs, job_of, plan_of, refusal, sealed, spec, why
 
+from entrypoint.plan import plan_export, plan_serve
 from entrypoint.plan.method import needs_of
 from entrypoint.plan.tables import DEFAULTS
 from schemas.errors import UsageError
+from schemas.facts import ModelFacts
 from schemas.job import TrainJob
 from schemas.method import Dpo
 
@@ -50,16 +52,41 @@ def test_a_job_is_read_back_as_it_was_written() -> None:
     ("method", "said"),
     [
         ("{kind: sft, loss_on: all}", "sft, loss on all"),
-        ("{kind: pretrain}", "pretrain, loss on every token"),
-        ("{kind: dpo}", "dpo, loss sigmoid, beta 0.1"),
-        ("{kind: dpo, loss: [sigmoid, sft], weights: [1.0, 0.2]}", "dpo, loss sigmoid + 0.2 x sft, beta 0.1"),
-        ("{kind: dpo, loss: [robust], label_smoothing: 0.2}", "dpo, loss robust, beta 0.1, label_smoothing 0.2"),
-        ("{kind: dpo, divergence: alpha_divergence}", "dpo, loss sigmoid, beta 0.1, alpha_divergence 0.5"),
-        ("{kind: dpo, divergence: js_divergence}", "dpo, loss sigmoid, beta 0.1, js_divergence"),
+        ("{kind: pretrain}", "pretrain"),
+        ("{kind: dpo}", "dpo, beta 0.1, loss sigmoid, label smoothing 0, divergence reverse_kl"),
+        (
+            "{kind: dpo, loss: [sigmoid, sft], weights: [1.0, 0.2]}",
+            "dpo, beta 0.1, loss sigmoid + sft, weights 1 + 0.2, label smoothing 0, divergence reverse_kl",
+        ),
+        ("{kind: orpo}", "orpo, beta 0.1"),
+        ("{kind: simpo}", "simpo, beta 2, gamma 1, chosen weight 0"),
+        ("{kind: cpo}", "cpo, loss sigmoid, beta 0.1, label smoothing 0, chosen weight 1"),
+        ("{kind: kto}", "kto, loss kto, beta 0.1, desirable weight 1, undesirable weight 1"),
+        ("{kind: reward}", "reward, center 0"),
     ],
 )
 def test_every_setting_is_said(method: str, said: str) -> None:
     assert why(plan_of(facts(H100), f"method: {method}"), "method")[0] == said
+
+
+def test_kto_computes_two_rows_at_least() -> None:
+    """Its estimate pairs the answer of one row with the prompt of another."""
+    assert job_of(facts(H100), "method: {kind: kto}\ntrain: {batch_tokens: 16}").micro_batch == 2
+    assert job_of(facts(H100), "method: {kind: kto, loss: apo_zero_unpaired}\ntrain: {batch_tokens: 16}").micro_batch == 1
+
+
+def test_logits_that_exist_whole_are_counted() -> None:
+    long = "train: {batch_tokens: 16}"
+    chunks, whole = (memory_of(plan_of(facts(H100, config=LLAMA_8B), f"method: {{kind: {kind}}}\n{long}", LONG), "logits") for kind in ("dpo", "orpo"))
+    assert whole > 5 * chunks
+    assert "logits" not in why(plan_of(facts(H100, config=LLAMA_8B), f"method: {{kind: reward}}\n{long}", LONG), "memory")[1]
+
+
+def test_a_reward_model_is_exported_and_not_served() -> None:
+    wanted = spec("method: {kind: reward}")
+    assert any(d.value == "a sequence classifier with one output" for d in plan_export(wanted, facts(H100), inputs()).decisions)
+    with pytest.raises(UsageError, match="a reward model answers no question"):
+        plan_serve(wanted, facts(H100), inputs())
 
 
 @pytest.mark.parametrize("kind", DEFAULTS["learning_rate"])
@@ -89,3 +116,28 @@ def test_a_copy_that_no_engine_shares_out_is_refused(hardware: str, said: str) -
 def test_needs() -> None:
     assert needs_of(spec(PAIRS).method, "full").copy and not needs_of(spec(PAIRS).method, "qlora").copy
     assert needs_of(spec(PAIRS).method, "lora").sequences == 2 and needs_of(spec().method, "full").sequences == 1
+
+
+TAUGHT = "method: {kind: distil, teacher: /models/large}\n"
+
+
+def test_a_teacher_is_an_input_and_counts_in_memory() -> None:
+    large = ModelFacts(config=LLAMA_8B)
+    machine = facts(H100, config={**TINY, "vocab_size": 128256})
+    plan = plan_of(machine.model_copy(update={"models": {**machine.models, "/models/large": large}}), TAUGHT)
+    assert memory_of(plan, "teacher") == pytest.approx(2 * 8.03e9 / 2**30, rel=0.01)
+    assert "in the memory above" in why(plan, "teacher")[1]
+    assert "not at hand before fetch" in why(plan_of(machine, TAUGHT), "teacher")[1]
+    assert not plan.steps[0].identity, "the teacher is not sealed yet"
+    ready = plan_of(machine, TAUGHT, inputs(teacher=sealed("models/large")))
+    assert ready.steps[0].identity and ready.steps[0].inputs["teacher"] == "models/large"
+
+
+def test_a_teacher_with_fewer_tokens_is_refused() -> None:
+    machine = facts(H100, config=LLAMA_8B)
+    machine = machine.model_copy(update={"models": {**machine.models, "/models/large": ModelFacts(config=TINY)}})
+    assert "vocabulary of 1,000 tokens, the model has 128,256" in refusal(machine, TAUGHT, kind=UsageError)
+
+
+def test_a_teacher_is_not_shared_out_by_fsdp() -> None:
+    assert "fsdp does not shard the teacher" in refusal(facts(H100, H100), f"{TAUGHT}hardware: {{strategy: fsdp}}", kind=UsageError)

@@ -34,11 +34,11 @@ def arguments(job: TrainJob, output: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def losses(trainer_class: type, config: Any, model: Path, job: TrainJob, rows: Dataset, tokenizer: Any, **further: Any) -> list[float]:
+def losses(trainer_class: type, config: Any, folder: Path, job: TrainJob, rows: Dataset, tokenizer: Any, **further: Any) -> list[float]:
     """Of each step."""
     torch.set_num_threads(1)  # as the runs that they are compared with
     trainer = trainer_class(
-        model=further.pop("model", None) or load_for_training(model, job), args=config, train_dataset=rows, processing_class=tokenizer,
+        model=further.pop("model", None) or load_for_training(folder, job), args=config, train_dataset=rows, processing_class=tokenizer,
         peft_config=further.pop("peft_config", None) or lora_config(job.adapter), **further,
     )  # fmt: skip
     trainer.train()

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
 from tiny import FACTS, run, spec, tokenizer
 
 from entrypoint.chain import follow, machine, read_spec
 from entrypoint.plan import Inputs, plan_train
 from entrypoint.run.events import Events
 from entrypoint.run.seal import seal
-from entrypoint.run.shards import ShardWriter
 from entrypoint.run.store import Store
 from entrypoint.run.template import Encoded
 from schemas.job import Task, TrainJob
@@ -48,19 +48,23 @@ def encode(found: dict[str, str], side: str) -> Encoded:
     return Encoded(np.asarray(whole, np.int32), np.asarray([0] * len(before) + [1] * (len(whole) - len(before)), np.uint8))
 
 
+def write_file(folder: Path, split: str, rows: list[Encoded], number: int = 0, **further: np.ndarray) -> None:
+    """One file of a split, as docs/decisions/007 has it."""
+    starts = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row.ids) for row in rows], out=starts[1:])
+    arrays = {"ids": np.concatenate([row.ids for row in rows]), "supervised": np.concatenate([row.supervised for row in rows]), "starts": starts}
+    save_file({**arrays, **further}, folder / f"{split}-{number:05d}.safetensors")
+
+
 def write_split(folder: Path, split: str, kind: str, found: list[dict[str, str]], everything: bool = False) -> dict[str, Any]:
-    """One split's shards; what its manifest counts of it."""
-    writer = ShardWriter(folder, split)
-    lengths = []
-    for example in found:
-        sides = ("chosen", "rejected") if kind == "pair" else ("chosen",)
-        rows = [encode(example, side) for side in sides]
-        if everything:
-            rows = [Encoded(row.ids, np.ones_like(row.supervised)) for row in rows]
-        for row in rows:
-            writer.add(row)
-        lengths.append(max(len(row.ids) for row in rows))
-    writer.flush()
+    """One split's shards; what its manifest counts of it. Of labelled rows every second answer is the unwanted one."""
+    sides = {"pair": ("chosen", "rejected"), "labelled": None, "text": ("chosen",)}[kind]
+    rows = [[encode(example, side) for side in sides or (("chosen", "rejected")[i % 2],)] for i, example in enumerate(found)]
+    if everything:
+        rows = [[Encoded(row.ids, np.ones_like(row.supervised)) for row in row_sides] for row_sides in rows]
+    further = {"desirable": np.asarray([1 - i % 2 for i in range(len(found))], np.uint8)} if kind == "labelled" else {}
+    write_file(folder, split, [row for row_sides in rows for row in row_sides], **further)
+    lengths = [max(len(row.ids) for row in row_sides) for row_sides in rows]
     return {"rows": len(found), "tokens": sum(lengths), "supervised": 1, "longest": max(lengths), "lengths": {}}
 
 

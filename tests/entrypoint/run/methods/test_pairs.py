@@ -1,15 +1,14 @@
 """Prepared pairs as TRL's own collator would lay them out."""
 
-import numpy as np
 import pytest
 
 pytest.importorskip("trl")
 
-from method_rows import encode, examples, write_split
+import numpy as np
+from method_rows import encode, examples, write_file, write_split
 
 from entrypoint.run.methods.pairs import PairCollator
 from entrypoint.run.row_order import masked
-from entrypoint.run.shards import ShardWriter
 from entrypoint.run.token_rows import DealtRows, token_rows
 from schemas.errors import GateRefused
 
@@ -47,19 +46,21 @@ def test_a_row_that_stands_in_for_none_does_not_count(tmp_path):
     assert batch["completion_mask"].sum(dim=1).min() > 0  # a mean over no token would be no number
 
 
-def test_pairs_over_several_files_stay_pairs(tmp_path, monkeypatch):
-    monkeypatch.setattr("entrypoint.run.shards.SHARD_TOKENS", 150)
-    write_split(tmp_path, "train", "pair", examples(4))
-    assert len(list(tmp_path.glob("train-*"))) > 1
+def test_pairs_over_several_files_stay_pairs(tmp_path):
+    found = examples(4)
+    for number in range(2):
+        write_file(tmp_path, "train", [encode(example, side) for example in found[2 * number :][:2] for side in ("chosen", "rejected")], number)
     rows = token_rows(tmp_path, "train", "pair")
-    lengths = [len(encode(example, "chosen").ids) for example in examples(4)]
-    assert [int(rows[i]["chosen"]) for i in range(4)] == lengths
+    assert [int(rows[i]["chosen"]) for i in range(4)] == [len(encode(example, "chosen").ids) for example in found]
 
 
 def test_half_a_pair_is_refused(tmp_path):
-    writer = ShardWriter(tmp_path, "train")
-    for side in ("chosen", "rejected", "chosen"):
-        writer.add(encode(examples(1)[0], side))
-    writer.flush()
+    write_file(tmp_path, "train", [encode(examples(1)[0], side) for side in ("chosen", "rejected", "chosen")])
     with pytest.raises(GateRefused, match="an odd number of rows"):
         token_rows(tmp_path, "train", "pair")
+
+
+def test_answers_without_labels_are_refused(tmp_path):
+    write_file(tmp_path, "train", [encode(examples(1)[0], "chosen")])
+    with pytest.raises(GateRefused, match="no labels"):
+        token_rows(tmp_path, "train", "labelled")

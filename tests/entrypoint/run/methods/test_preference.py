@@ -1,4 +1,4 @@
-"""dpo beside TRL's own trainer, what it learns, and what a kill leaves of it."""
+"""Methods over pairs beside TRL's own trainers, what they learn, and what a kill leaves of them."""
 
 import pytest
 
@@ -40,11 +40,15 @@ def test_rewards_are_told(dpo):
     assert b"train/rewards/margins" in board and b"eval/rewards/accuracies" in board
 
 
-def test_killed_it_goes_on_bit_for_bit(sources, tmp_path):
-    path = spec(tmp_path, sources[0], sources[1], method="{kind: dpo}", adapter="{kind: lora, rank: 8, dropout: 0.2}", train=TRAIN)
-    clean = prepared_store(path, tmp_path / "clean", "pair", examples(TRAINED // 2), examples(HELD_OUT, held_out=True))
-    curve = assert_exact(path, clean, tmp_path)
-    assert len({entry["loss"] for entry in curve if "loss" in entry}) > 8
+def test_killed_on_two_ranks_it_goes_on_bit_for_bit_and_learns_what_one_learns(sources, tmp_path):
+    """99 pairs: the last step has three for two ranks. Sums over ranks are taken in another order."""
+    path = spec(tmp_path, sources[0], sources[1], method="{kind: dpo}", train=TRAIN, hardware="{strategy: ddp}")
+    pairs = examples(99)
+    curve = assert_exact(path, prepared_store(path, tmp_path / "clean", "pair", pairs, examples(HELD_OUT, held_out=True)), tmp_path)
+    alone = Trained(tmp_path / "alone", sources[0], "{kind: dpo}", rows={"train": pairs})
+    assert (alone.job.micro_batch, alone.job.accumulation) == (4, 2)
+    of_two = [entry["loss"] for entry in curve if "loss" in entry]
+    assert len(of_two) == 13 and of_two == pytest.approx(alone.losses, abs=1e-4)
 
 
 def test_full_weights_are_compared_with_a_frozen_copy(sources, tmp_path):
@@ -53,4 +57,31 @@ def test_full_weights_are_compared_with_a_frozen_copy(sources, tmp_path):
     first = trained.curve[0]
     assert first["rewards/margins"] == 0.0 and first["loss"] == pytest.approx(25.0)  # (0 - 1 / (2 x 0.1)) squared
     assert trained.validated("rewards/margins") > 0
+    assert any(entry.get("num_tokens", 0) > 0 for entry in trained.curve)
     assert (trained.artifact / "weights" / "model.safetensors").is_file()
+
+
+WITHOUT_REFERENCE = {
+    "orpo": ("{kind: orpo, beta: 0.2}", "ORPO", {"beta": 0.2}),
+    "simpo": ("{kind: simpo}", "CPO", {"loss_type": "simpo", "beta": 2.0, "simpo_gamma": 1.0, "cpo_alpha": 0.0}),
+    "cpo": ("{kind: cpo, chosen_weight: 0.5}", "CPO", {"loss_type": "sigmoid", "beta": 0.1, "cpo_alpha": 0.5}),
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_REFERENCE)
+def test_without_a_reference(sources, tmp_path, kind):
+    """First losses are TRL's by hand; held-out margins and accuracies rise; tokens are counted."""
+    import importlib
+
+    method, name, settings = WITHOUT_REFERENCE[kind]
+    trl = importlib.import_module(f"trl.experimental.{name.lower()}")
+    trained = Trained(tmp_path / "ours", sources[0], method)
+    given = {**arguments(trained.job, tmp_path), "max_length": 1024, **settings}
+    rows = ordered(examples(TRAINED), trained.job)
+    expected = losses(getattr(trl, f"{name}Trainer"), getattr(trl, f"{name}Config")(**given), sources[0], trained.job, rows, tokenizer())
+    assert trained.losses[:FIRST] == pytest.approx(expected[:FIRST], rel=TOLERANCE)
+    first = next(e for e in trained.events if e["event"] == "step")["metrics"]
+    assert trained.validated("rewards/accuracies") > 0.9
+    assert trained.validated("rewards/margins") > first["rewards/margins"] + 0.05
+    tokens = [entry["num_tokens"] for entry in trained.curve if "loss" in entry]
+    assert tokens == sorted(tokens) and tokens[0] > 0
