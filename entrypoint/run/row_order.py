@@ -46,9 +46,8 @@ class RowOrder:
             step = order[at : at + self.rows_per_step]
             for first in range(0, len(step), self.micro_batch * self.ranks):
                 dealt = step[first : first + self.micro_batch * self.ranks]
-                mine = [int(row) for row in dealt[self.rank :: self.ranks]]
-                # A rank that is a row short of the others computes one that no loss is taken from: what they gather has to have one shape.
-                yield mine + [masked(int(dealt[0]))] * (-(-len(dealt) // self.ranks) - len(mine))
+                # A rank without a row in the last micro-batch still has to compute something: a row that no loss is taken from.
+                yield [int(row) for row in dealt[self.rank :: self.ranks]] or [masked(int(dealt[0]))]
 
     def permutation(self, epoch: int) -> np.ndarray:
         """Row numbers in the order of an epoch, int64 of shape (rows,)."""

@@ -20,13 +20,16 @@ from schemas.errors import GateRefused
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 
+FAST = "{epochs: 1, learning_rate: 1.0e-2, batch_tokens: 360}"
+
+
 @pytest.fixture(scope="module")
 def taught(sources, tmp_path_factory):
     """A teacher that knows the answers: the base after sft; and what a student learned of it."""
     folder = tmp_path_factory.mktemp("distil")
-    learned = Trained(folder / "teacher", sources[0], "{kind: sft}", adapter="{kind: full}", train="{epochs: 1, learning_rate: 1.0e-2, batch_tokens: 360}")
+    learned = Trained(folder / "teacher", sources[0], "{kind: sft}", adapter="{kind: full}", train=FAST)
     place = learned.artifact / "weights"
-    return place, Trained(folder / "student", sources[0], f"{{kind: distil, teacher: {place}, beta: 0.3}}", teacher=place)
+    return place, Trained(folder / "student", sources[0], f"{{kind: distil, teacher: {place}, beta: 0.3}}", "{kind: full}", FAST, teacher=place)
 
 
 def test_losses_of_trl_by_hand(taught, sources, tmp_path):
@@ -91,13 +94,14 @@ def test_a_teacher_with_another_tokenizer_is_refused(taught, tmp_path):
 def test_a_head_filled_up_further_is_cut_and_a_shorter_one_refused(taught, sources, tmp_path):
     place, trained = taught
     model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
-    for entries, folder in ((512, tmp_path / "wide"), (390, tmp_path / "narrow")):
+    entries = model.config.vocab_size
+    for wanted, folder in ((entries + 100, tmp_path / "wide"), (entries - 10, tmp_path / "narrow")):
         shutil.copytree(place, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
-        model.resize_token_embeddings(entries)
+        model.resize_token_embeddings(wanted)
         model.save_pretrained(folder)
     made = teacher(trained.task.model_copy(update={"inputs": {**trained.task.inputs, "teacher": str(tmp_path / "wide")}}))["teacher_model"]
-    assert made.get_output_embeddings().weight.shape[0] == 400
-    with pytest.raises(GateRefused, match="its output head has 390 entries"):
+    assert made.get_output_embeddings().weight.shape[0] == entries
+    with pytest.raises(GateRefused, match=f"its output head has {entries - 10} entries"):
         teacher(trained.task.model_copy(update={"inputs": {**trained.task.inputs, "teacher": str(tmp_path / "narrow")}}))
 
 

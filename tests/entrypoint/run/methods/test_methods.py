@@ -26,7 +26,8 @@ TRAINERS = {
     "simpo": "CpoTrainer",
     "cpo": "CpoTrainer",
     "kto": "KTOTrainer",
-    "reward": "RewardTrainer",
+    "reward": "JudgeTrainer",
+    "distil": "DistilTrainer",
 }
 KINDS = [get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Method)[0])]
 
