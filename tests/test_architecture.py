@@ -74,6 +74,7 @@ ELSEWHERE = {
     ),
     "entrypoint.run.methods.counted": "tests/entrypoint/run/methods/test_preference.py, through the trainers that it mends",
     "entrypoint.run.reward_head": "tests/entrypoint/run/methods/test_reward.py",
+    "entrypoint.run.gather_rows": "needs ranks: tests/entrypoint/run/methods/test_preference.py trains three pairs on two",
     "entrypoint.run.methods.recipe": "a record; tests/entrypoint/run/methods/test_methods.py makes one of each method",
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
@@ -82,6 +83,7 @@ ELSEWHERE = {
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     "schemas.facts": "tests/entrypoint/test_probe.py makes them, tests/specs/test_specs.py reads the recorded ones",
+    "schemas.packs": "tests/entrypoint/run/test_packing.py compares it with the plain algorithm, tests/entrypoint/plan/test_plan_packing.py counts with it",
     "schemas.manual": "tests/schemas/test_generate.py",
 }  # fmt: skip
 """Modules whose test has another name, each with where it is."""

@@ -29,6 +29,11 @@ def base_options(job: TrainJob) -> dict[str, Any]:
             from entrypoint.run.ranks import local_rank
 
             options["device_map"] = {"": local_rank()}
+    if job.pack_length:
+        from entrypoint.run import packed_attention
+
+        packed_attention.register()
+        options["attn_implementation"] = packed_attention.NAME
     return options
 
 
@@ -37,7 +42,7 @@ def load_base(folder: Path, kind: Any = None, new: tuple[str, ...] = (), **optio
     from transformers import AutoModelForCausalLM
 
     kind = kind or AutoModelForCausalLM
-    model, found = kind.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa", output_loading_info=True, **options)
+    model, found = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **{"attn_implementation": "sdpa", **options})
     wrong = sorted(map(str, [*(set(found["missing_keys"]) - set(new)), *found["mismatched_keys"]]))
     if wrong:
         raise GateRefused(

@@ -56,6 +56,11 @@ def _table(shard: dict[str, np.ndarray], kind: RowKind, where: str) -> pa.Table:
     return pa.table({**columns, **{name: pa.array(values) for name, values in further.items()}})
 
 
+def row_lengths(folder: Path, split: str) -> np.ndarray:
+    """Tokens of each prepared row, int64 of shape (rows,), in the order of `token_rows`."""
+    return np.concatenate([np.diff(shard["starts"]) for shard in read_shards(folder, split)])
+
+
 class DealtRows:
     """Rows by the numbers of a RowOrder; a negative one is a row that no loss is taken from."""
 
