@@ -141,3 +141,10 @@ def test_a_teacher_with_fewer_tokens_is_refused() -> None:
 
 def test_a_teacher_is_not_shared_out_by_fsdp() -> None:
     assert "fsdp does not shard the teacher" in refusal(facts(H100, H100), f"{TAUGHT}hardware: {{strategy: fsdp}}", kind=UsageError)
+
+
+@pytest.mark.parametrize(("method", "against"), [(PAIRS, "dpo compares whole answers"), (TAUGHT, "distil's trainer hands the models no places")])
+def test_rows_that_cannot_be_packed_say_why(method: str, against: str) -> None:
+    rows = "data: {train: [{source: /d}]}\n"
+    assert against in why(plan_of(facts(H100), method + rows), "data.packing")[1]
+    assert against in refusal(facts(H100), f"{method}data: {{train: [{{source: /d}}], packing: true}}", kind=UsageError)

@@ -7,7 +7,9 @@ pytest.importorskip("trl")
 from by_hand import FIRST, TOLERANCE, arguments, losses, ordered
 from method_rows import HELD_OUT, TRAIN, TRAINED, Trained, examples, prepared_store
 from resumed import assert_exact
-from tiny import spec, tokenizer
+from tiny import spec, tokenizer, write_model
+
+from schemas.errors import GateRefused
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
@@ -85,3 +87,16 @@ def test_without_a_reference(sources, tmp_path, kind):
     assert trained.validated("rewards/margins") > first["rewards/margins"] + 0.05
     tokens = [entry["num_tokens"] for entry in trained.curve if "loss" in entry]
     assert tokens == sorted(tokens) and tokens[0] > 0
+
+
+@pytest.mark.parametrize("kind", ["dpo", "orpo"])
+def test_gradients_that_are_not_numbers_are_skipped_and_named(tmp_path, kind):
+    """TRL's experimental trainers tell a step by its loss, which a bad one has not."""
+    from safetensors.torch import load_file, save_file
+
+    model = write_model(tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(GateRefused, match="not numbers for 3 steps in a row, the last is step 3 with rows"):
+        Trained(tmp_path / "ours", model, f"{{kind: {kind}}}", train=TRAIN.replace("}}", "}, max_bad_steps: 3}"))
