@@ -39,9 +39,15 @@ def exported(trained, sources, folder):
     return export(task, Events(folder.with_suffix(".jsonl")))
 
 
+@pytest.fixture(scope="module")
+def judged(sources, tmp_path_factory):
+    """With an adapter."""
+    return train(tmp_path_factory.mktemp("reward"), sources[0], "lora")
+
+
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_it_judges_new_answers_and_its_head_is_exported(sources, tmp_path, adapter):
-    trained = train(tmp_path / "ours", sources[0], adapter)
+def test_it_judges_new_answers_and_its_head_is_exported(judged, sources, tmp_path, adapter):
+    trained = judged if adapter == "lora" else train(tmp_path / "ours", sources[0], adapter)
     assert trained.validated("accuracy") > 0.9 and trained.validated("margin") > 0.5
     summary = exported(trained, sources, tmp_path / "exported")
     assert summary["golden"] == 3
@@ -52,10 +58,10 @@ def test_it_judges_new_answers_and_its_head_is_exported(sources, tmp_path, adapt
     assert sum(chosen > rejected for chosen, rejected in rewards) > 0.9 * HELD_OUT
 
 
-def test_losses_of_trl_by_hand(sources, tmp_path):
+def test_losses_of_trl_by_hand(judged, sources, tmp_path):
     from trl import RewardConfig, RewardTrainer
 
-    trained = train(tmp_path / "ours", sources[0], "lora")
+    trained = judged
     rows = ordered([{"chosen": row["prompt"] + row["chosen"], "rejected": row["prompt"] + row["rejected"]} for row in examples(TRAINED)], trained.job)
     peft = lora_config(trained.job.adapter)
     peft.task_type, peft.modules_to_save = "SEQ_CLS", ["score"]
@@ -65,8 +71,7 @@ def test_losses_of_trl_by_hand(sources, tmp_path):
     assert trained.losses[:FIRST] == pytest.approx(expected[:FIRST], rel=TOLERANCE)
 
 
-def test_a_head_that_judges_otherwise_after_the_merge_is_refused(sources, tmp_path, monkeypatch):
-    trained = train(tmp_path / "ours", sources[0], "lora")
+def test_a_head_that_judges_otherwise_after_the_merge_is_refused(judged, sources, tmp_path, monkeypatch):
     monkeypatch.setattr("entrypoint.run.reward_head.LARGEST_DIFFERENCE", 1e-9)
     with pytest.raises(GateRefused, match="judges otherwise"):
-        exported(trained, sources, tmp_path / "exported")
+        exported(judged, sources, tmp_path / "exported")
