@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
-from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from entrypoint.run import randomness
 from entrypoint.run.bad_steps import BadSteps
@@ -18,8 +18,8 @@ from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
 from entrypoint.run.row_order import InOrder, RowOrder
 from entrypoint.run.saver import Saver
-from entrypoint.run.token_rows import IGNORED
 from entrypoint.run.watchdog import Watchdog
+from entrypoint.run.weighed import Weighed
 from schemas.manifest import Manifest
 
 
@@ -28,7 +28,7 @@ def sealed(trainer: type) -> Any:
     return type(f"Sealed{trainer.__name__}", (SealedTrainer, trainer), {})
 
 
-class SealedTrainer(Trainer):
+class SealedTrainer(Weighed):
     """Stands before a trainer of TRL's: `sealed`. Set `order`, `dealt`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on, `resumed` before `train`."""
 
     order: RowOrder
@@ -153,17 +153,6 @@ class SealedTrainer(Trainer):
         self.bad_steps.losses.append(loss)
         return loss
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As TRL's. Where that is a mean over the rows of a batch, each row of a step weighs the same, however the step was split."""
-        counts = inputs.pop("counts", None)
-        loss = super().compute_loss(model, inputs, *args, **kwargs)
-        if counts is None or not self.model.training:
-            return loss
-        # What follows divides by micro-batches and ranks as if all were full: the last step of an epoch, or a rank without a row, is not.
-        in_step = min(self.order.rows_per_step, self.order.rows - self.order.start)
-        share = int(counts.sum()) * self.current_gradient_accumulation_steps * ranks() / in_step
-        return loss if share == 1 else loss * share
-
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
         if isinstance(norm, DTensor):
@@ -229,22 +218,6 @@ class SealedTrainer(Trainer):
         """As TRL's; the watchdog waits longer meanwhile."""
         self.watchdog.rest()
         return super().evaluate(*args, **kwargs)
-
-    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As TRL's; its loss is added up by the tokens, or the rows, that it is a mean of."""
-        learned = (inputs["counts"] if "counts" in inputs else inputs["labels"][..., 1:] != IGNORED).sum().to(self.args.device)
-        found = super().prediction_step(model, inputs, *args, **kwargs)
-        self.evaluated += torch.stack([found[0].double() * learned, learned.double()])
-        return found
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """As TRL's, with a loss that is a mean over tokens or rows, however they are batched: transformers' is a mean over batches."""
-        self.evaluated = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        found = super().evaluation_loop(*args, **kwargs)
-        if ranks() > 1:
-            torch.distributed.all_reduce(self.evaluated)
-        found.metrics["eval_loss"] = float(self.evaluated[0] / self.evaluated[1])
-        return found
 
 
 class Pace(TrainerCallback):
