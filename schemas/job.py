@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.base import Record
-from schemas.method import RowKind
+from schemas.method import LossOn, Method, RowKind
 from schemas.track import TrackerJob
 
 
@@ -40,7 +40,7 @@ class PrepareJob(Record):
     train: tuple[RowsJob, ...]
     validation: tuple[RowsJob, ...] = ()
     validation_share: float = 0.0
-    loss_on: Literal["assistant", "all"]
+    loss_on: LossOn
     max_length: int
     """Tokens."""
 
@@ -63,7 +63,9 @@ class TrainJob(Record):
     """One optimisation, fully decided."""
 
     stage: Literal["train"] = "train"
-    method: Literal["sft"]
+    method: Method
+    """As the spec has it; ipo is dpo with its loss."""
+
     adapter: AdapterJob
     device: Literal["cpu", "cuda"]
     strategy: Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]

@@ -72,6 +72,11 @@ ELSEWHERE = {
         ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "quiet", "sealed_trainer", "serve_vllm", "shards")),
         "needs torch, transformers, numpy or vllm: the tests of prepare, train and export in an image and the end-to-end test run it",
     ),
+    "entrypoint.run.methods.counted": "tests/entrypoint/run/methods/test_preference.py, through the trainers that it mends",
+    "entrypoint.run.reward_head": "tests/entrypoint/run/methods/test_reward.py",
+    "entrypoint.run.gather_rows": "needs ranks: tests/entrypoint/run/methods/test_preference.py trains three pairs on two",
+    "entrypoint.run.weighed": "tests/entrypoint/run/methods/test_preference.py for rows, test_train.py and test_resume.py for tokens",
+    "entrypoint.run.methods.recipe": "a record; tests/entrypoint/run/methods/test_methods.py makes one of each method",
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     **dict.fromkeys(

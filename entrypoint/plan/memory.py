@@ -1,6 +1,7 @@
 """Bytes of one rank in training, term by term. Formulas and their check against measurements: docs/plan.md."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from entrypoint.plan.model_shape import ModelShape
 
@@ -16,6 +17,10 @@ NF4_BYTES = 0.516
 
 LOGITS_CHUNK = 1024
 """Tokens whose logits exist at once: TRL computes the loss over the output head in chunks and never holds all of them."""
+
+WHOLE_LOGITS = {"whole": 14, "compared": 68}
+"""Bytes a logit where a loss holds all of them, with what it keeps for the backward pass: bench/methods measured 10 to 11.4 and 67.5 in fp32;
+in bf16 the softmax of each answer is kept in fp32 beside them, which makes 14 of the first."""
 
 BUCKET = 200_000_000
 """Elements of one communication bucket: large enough to fill NVLink, 0.4 GiB in bf16."""
@@ -41,6 +46,22 @@ class Load:
     on_gpu: bool
     offload: str = "none"
     nodes: int = 1
+    sequences: int = 1
+    """That a row is computed as: a pair is two."""
+
+    copy: bool = False
+    """Whether a frozen copy of the base lies beside the weights."""
+
+    logits: Literal["chunks", "whole", "compared", "none"] = "chunks"
+    """How many of a batch's exist at once, and whether with those of a second model."""
+
+    teacher: int = 0
+    """Weights of a second model that only answers."""
+
+    @property
+    def tokens(self) -> int:
+        """Computed at once."""
+        return self.micro_batch * self.sequences * self.length
 
     @property
     def words(self) -> str:
@@ -65,10 +86,14 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         # AdamW keeps two moments in fp32.
         "optimizer": 8 * trained / shard_optimizer,
         "activations": _activation_bytes(shape, load),
-        "logits": min(load.micro_batch * load.length, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8),
+        "logits": _logits_bytes(shape, load),
     }
     if load.adapter != "full":
         terms["adapter"] = 4.0 * trained
+    if load.copy:
+        terms["frozen copy"] = _base_bytes(shape, load) / shard_weights
+    if load.teacher:
+        terms["teacher"] = float(BYTES[load.precision] * load.teacher) / (load.ranks if load.strategy == "zero3" else 1)
     if load.adapter == "qlora":
         terms["dequantised layer"] = 2.0 * max(shape.hidden * shape.intermediate, 1) * 2
     if load.strategy in SHARD_WEIGHTS:
@@ -132,11 +157,20 @@ def _base_bytes(shape: ModelShape, load: Load) -> float:
     return float(BYTES[load.precision]) * shape.parameters
 
 
+def _logits_bytes(shape: ModelShape, load: Load) -> float:
+    """In chunks: one of them, its softmax and gradient in fp32. Whole, or compared with a teacher's: of every token."""
+    if load.logits == "none":
+        return 0.0
+    if load.logits in WHOLE_LOGITS:
+        return float(load.tokens * shape.vocabulary * WHOLE_LOGITS[load.logits])
+    return float(min(load.tokens, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8))
+
+
 def _activation_bytes(shape: ModelShape, load: Load) -> float:
     """Kept for the backward pass: per token and layer 8 vectors of the hidden size, keys and values, 4 of the MLP's, and two fp32 norms."""
     kv = shape.kv_heads * shape.head_dim
     layer = (8 * shape.hidden + 2 * kv + 4 * shape.intermediate) * BYTES[load.precision] + 8 * shape.hidden
-    tokens = load.micro_batch * load.length
+    tokens = load.tokens
     if load.gradient_checkpointing:
         return tokens * (shape.layers * shape.hidden * BYTES[load.precision] + layer)
     return float(tokens * shape.layers * layer)

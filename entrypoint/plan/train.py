@@ -1,5 +1,6 @@
 """Plan of the stage train: adapter, strategy, precision and batch, each with its reason."""
 
+from dataclasses import replace
 from typing import Any
 
 from entrypoint.plan import engine
@@ -11,6 +12,7 @@ from entrypoint.plan.fully_shard import fully_shard
 from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import SHARD_WEIGHTS, Load, live_weights, trained_weights
+from entrypoint.plan.method import check_method, learning_rate, method_job, needs_of, show_method, show_teacher, teacher_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
@@ -24,6 +26,7 @@ from schemas.adapter import Full, Lora, Qlora
 from schemas.errors import UsageError
 from schemas.facts import Facts
 from schemas.job import AdapterJob, TrainJob
+from schemas.method import teacher_of
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
 
@@ -33,7 +36,10 @@ MAX_MICRO_BATCH = 64
 CPU_RANKS = 2
 """Processes of a multi-process strategy on CPUs: enough to exercise it; a CPU gains nothing from more. Several nodes have one each."""
 
-ROLES = ("model", "prepared")
+
+def roles_of(spec: Spec) -> tuple[str, ...]:
+    """What the step reads."""
+    return ("model", "prepared", "teacher") if teacher_of(spec.method) else ("model", "prepared")
 
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
@@ -49,6 +55,8 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     fit = _fit(spec, facts, shape, rows, precision, decisions)
     step_rows = batch_rows(spec, rows, fit.load.ranks, decisions)
     micro, accumulation = _micro_batch(fit, shape, step_rows, rows, decisions)
+    check_method(spec, fit.load.adapter, fit.load.strategy, fit.load.offload)
+    decisions += [*show_method(spec.method, fit.load.adapter), *show_teacher(spec, facts)]
     adapter = _adapter_job(spec, fit.load, decisions)
     settings = fully_shard(fit.load) or deepspeed(
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
@@ -56,7 +64,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     track = plan_track(spec, facts, decisions)
     saves = saves_of(trained_weights(shape, fit.load) if shape else 0, fit.load, facts, any(tracker.online for tracker in track))
     job = TrainJob(
-        method=spec.method.kind,
+        method=method_job(spec.method),
         adapter=adapter,
         device=facts.device,
         strategy=fit.load.strategy,
@@ -66,7 +74,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         precision=precision,
         epochs=spec.train.epochs,
         max_steps=spec.train.max_steps,
-        learning_rate=_learning_rate(spec, adapter.kind, decisions),
+        learning_rate=learning_rate(spec, adapter.kind, decisions),
         schedule=spec.train.schedule,
         warmup=spec.train.warmup,
         weight_decay=spec.train.weight_decay,
@@ -90,7 +98,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     stop = max(COMPOSE_GRACE, saves.stop_seconds)
     # The stage's own image stays in the identity through its lock; threads and paths change no content.
     step = make_step(
-        job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, ROLES, _wanted(spec),
+        job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, roles_of(spec), _wanted(spec),
         launcher=engine.launcher(fit.load, stop, spec.hardware.rendezvous, spec.name), environment=engine.environment(facts, fit.load, job.deterministic),
         stop_seconds=stop, work=_work(spec, job, inputs),
     )  # fmt: skip
@@ -99,13 +107,13 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
 
 def trained_elsewhere(spec: Spec, inputs: Inputs) -> tuple[str, str]:
     """Folder and request under which another machine has sealed what this one cannot train."""
-    _, contents = inputs.of(*ROLES)
-    return f"{spec.name}/train", request_of("train", _wanted(spec), contents) if len(contents) == len(ROLES) else ""
+    _, contents = inputs.of(*roles_of(spec))
+    return f"{spec.name}/train", request_of("train", _wanted(spec), contents) if len(contents) == len(roles_of(spec)) else ""
 
 
 def _work(spec: Spec, job: TrainJob, inputs: Inputs) -> str:
-    _, contents = inputs.of(*ROLES)
-    return work_of(job, contents, spec.train.batch_tokens) if len(contents) == len(ROLES) else ""
+    _, contents = inputs.of(*roles_of(spec))
+    return work_of(job, contents, spec.train.batch_tokens) if len(contents) == len(roles_of(spec)) else ""
 
 
 def _wanted(spec: Spec) -> dict[str, Any]:
@@ -192,21 +200,28 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
     found = []
     for kind in kinds:
+        needs = needs_of(spec.method, kind)
         for strategy in strategies:
             if kind == "qlora" and strategy in SHARD_WEIGHTS:
                 continue
             ranks = 1 if strategy == "single" else nodes * gpus or max(nodes, CPU_RANKS)
-            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), offload, nodes) for again in recompute]
+            made = Load(
+                kind, rank, precision, strategy, ranks, needs.rows, rows.longest, False, bool(gpus), offload, nodes,
+                sequences=needs.sequences, copy=needs.copy, logits=needs.logits, teacher=teacher_weights(spec, facts),
+            )  # fmt: skip
+            found += [replace(made, gradient_checkpointing=again) for again in recompute]
     return found
 
 
 def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, rows: Rows, decisions: list[Decision]) -> tuple[int, int]:
-    """As few micro-batches as memory allows, of equal size."""
+    """As few micro-batches as memory allows, of equal size, and of no fewer rows than the method needs at once."""
     share = -(-step_rows // fit.load.ranks)
     accumulation = -(-share // MAX_MICRO_BATCH)
     while shape and accumulation < share and not fit.with_rows(shape, -(-share // accumulation)).fits:
         accumulation += 1
-    micro = -(-share // accumulation)
+    if -(-share // accumulation) < fit.load.micro_batch:
+        accumulation = -(-share // fit.load.micro_batch)
+    micro = max(fit.load.micro_batch, -(-share // accumulation))
     decisions.append(
         Decision(
             field="micro-batch x accumulation",
@@ -232,16 +247,6 @@ def _adapter_job(spec: Spec, load: Load, decisions: list[Decision]) -> AdapterJo
     if given.targets is None:
         decisions.append(Decision(field="adapter.targets", value="all-linear", why="every linear layer but the output head", source="QLoRA paper, section 4"))
     return AdapterJob(kind=load.adapter, rank=load.rank, alpha=alpha, dropout=given.dropout, targets=given.targets or "all-linear")
-
-
-def _learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float:
-    if spec.train.learning_rate is not None:
-        return spec.train.learning_rate
-    row = DEFAULTS["learning_rate"][spec.method.kind][adapter]
-    decisions.append(
-        Decision(field="train.learning_rate", value=f"{row['value']:g}", why=f"default for {spec.method.kind} with {adapter}", source=row["source"])
-    )
-    return float(row["value"])
 
 
 def _deterministic(spec: Spec, facts: Facts, decisions: list[Decision]) -> bool:

@@ -9,6 +9,13 @@ from schemas.job import AdapterJob, TrainJob
 
 def load_for_training(folder: Path, job: TrainJob) -> Any:
     """The base as it is trained: fp32 masters for full weights, the run's precision under LoRA, NF4 under QLoRA."""
+    model = load_base(folder, **base_options(job))
+    model.config.use_cache = False
+    return model
+
+
+def base_options(job: TrainJob) -> dict[str, Any]:
+    """How the job wants a base to be held."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -27,17 +34,16 @@ def load_for_training(folder: Path, job: TrainJob) -> Any:
 
         packed_attention.register()
         options["attn_implementation"] = packed_attention.NAME
-    model = _load(folder, **options)
-    model.config.use_cache = False
-    return model
+    return options
 
 
-def _load(folder: Path, **options: Any) -> Any:
-    """The model with every weight from the folder; transformers would fill missing ones with random numbers and only warn."""
+def load_base(folder: Path, kind: Any = None, new: tuple[str, ...] = (), **options: Any) -> Any:
+    """The model with every weight from the folder but `new` ones; transformers would fill missing ones with random numbers and only warn."""
     from transformers import AutoModelForCausalLM
 
-    model, found = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, output_loading_info=True, **{"attn_implementation": "sdpa", **options})
-    wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    kind = kind or AutoModelForCausalLM
+    model, found = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **{"attn_implementation": "sdpa", **options})
+    wrong = sorted(map(str, [*(set(found["missing_keys"]) - set(new)), *found["mismatched_keys"]]))
     if wrong:
         raise GateRefused(
             f"{len(wrong)} weights of the model in {folder} are missing or of another shape; the first is {wrong[0]}",
@@ -61,5 +67,11 @@ def load_plain(folder: Path) -> Any:
     """A model for inference in fp32, on the GPU where this container has one: the device changes no artifact, so no plan names it."""
     import torch
 
-    model = _load(folder, dtype=torch.float32)
+    return placed(load_base(folder, dtype=torch.float32))
+
+
+def placed(model: Any) -> Any:
+    """Ready for inference, where this container computes."""
+    import torch
+
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -1,4 +1,4 @@
-"""TRL's trainer with checkpoints that are sealed behind its back, a resume that is exact, and a stop that all ranks agree on."""
+"""Any of TRL's trainers with checkpoints that are sealed behind its back, a resume that is exact, and a stop that all ranks agree on."""
 
 import math
 import signal
@@ -8,27 +8,28 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 from transformers import PrinterCallback, TrainerCallback
-from trl import SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from entrypoint.run import randomness
 from entrypoint.run.bad_steps import BadSteps
 from entrypoint.run.engine_state import base_optimizer, fragments, restore
 from entrypoint.run.fsdp import full_state, shard
+from entrypoint.run.gather_rows import GatherRows
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
 from entrypoint.run.row_order import InOrder, RowOrder
 from entrypoint.run.saver import Saver
-from entrypoint.run.token_rows import IGNORED
 from entrypoint.run.watchdog import Watchdog
+from entrypoint.run.weighed import Weighed
 from schemas.manifest import Manifest
 
-Collator = DataCollatorForLanguageModeling
-"""Pads ids with the pad token and labels with -100: where pad and end token are one, the mask still tells them apart."""
+
+def sealed(trainer: type) -> Any:
+    """A trainer class of TRL's, or one over it, with what Caisson promises of every run."""
+    return type(f"Sealed{trainer.__name__}", (SealedTrainer, trainer), {})
 
 
-class SealedTrainer(SFTTrainer):
-    """Set `order`, `dealt`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on from a checkpoint, `resumed` before `train`."""
+class SealedTrainer(Weighed):
+    """Stands before a trainer of TRL's: `sealed`. Set `order`, `dealt`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on, `resumed` before `train`."""
 
     order: RowOrder
     dealt: Any
@@ -62,6 +63,8 @@ class SealedTrainer(SFTTrainer):
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)
         self.add_callback(Pace(self))
+        if ranks() > 1:
+            self.accelerator.gather = GatherRows(self.accelerator.gather)
         self.stop_asked = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
@@ -216,22 +219,6 @@ class SealedTrainer(SFTTrainer):
         self.watchdog.rest()
         return super().evaluate(*args, **kwargs)
 
-    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As TRL's; its loss is added up by the tokens that it is a mean of."""
-        learned = (inputs["labels"][..., 1:] != IGNORED).sum().to(self.args.device)
-        found = super().prediction_step(model, inputs, *args, **kwargs)
-        self.evaluated += torch.stack([found[0].double() * learned, learned.double()])
-        return found
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """As TRL's, with a loss that is a mean over tokens, however they are batched: transformers' is a mean over batches."""
-        self.evaluated = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        found = super().evaluation_loop(*args, **kwargs)
-        if ranks() > 1:
-            torch.distributed.all_reduce(self.evaluated)
-        found.metrics["eval_loss"] = float(self.evaluated[0] / self.evaluated[1])
-        return found
-
 
 class Pace(TrainerCallback):
     """At the end of each step: the position moves on, ranks agree on whether to save or stop, a failed save is heard of."""
@@ -292,4 +279,4 @@ class Pace(TrainerCallback):
         return tuple(bool(wish) for wish in asked.tolist())
 
 
-__all__ = ["Collator", "SealedTrainer"]
+__all__ = ["SealedTrainer", "sealed"]

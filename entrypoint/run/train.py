@@ -10,7 +10,7 @@ from entrypoint import __version__
 from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
-from entrypoint.run.load_model import load_for_training, lora_config
+from entrypoint.run.load_model import lora_config
 from entrypoint.run.muster import muster
 from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
 from entrypoint.run.seal import publish, write_durably
@@ -78,10 +78,11 @@ def build_trainer(task: Task, events: Events) -> Any:
     from transformers import AutoTokenizer
 
     from entrypoint.run.bad_steps import BadSteps
+    from entrypoint.run.methods import recipe_of
     from entrypoint.run.progress import Progress
     from entrypoint.run.row_order import RowOrder
     from entrypoint.run.saver import Saver
-    from entrypoint.run.sealed_trainer import SealedTrainer
+    from entrypoint.run.sealed_trainer import sealed
     from entrypoint.run.token_rows import token_rows
     from entrypoint.run.trackers import Trackers
     from entrypoint.run.watchdog import Watchdog
@@ -93,22 +94,24 @@ def build_trainer(task: Task, events: Events) -> Any:
     trackers = Trackers(task, events) if is_first() else None
     model_folder, shards = Path(task.inputs["model"]), Path(task.inputs["prepared"])
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
-    validation, rows = token_rows(shards, "validation"), token_rows(shards, "train")
+    recipe = recipe_of(job, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+    validation, rows = token_rows(shards, "validation", job.method.rows), token_rows(shards, "train", job.method.rows)
     assert rows is not None
     # Arguments come first: under ZeRO-3 they decide how the model is built.
-    arguments = _arguments(job, Path(task.output), has_validation=validation is not None)
+    arguments = _arguments(job, Path(task.output), recipe, has_validation=validation is not None)
     if job.nodes > 1:
         muster(task)
-    dealt, validated, collator = _deal(job, shards, tokenizer, rows, validation)
-    trainer = SealedTrainer(
-        model=load_for_training(model_folder, job),
+    dealt, validated, collator = _deal(job, shards, recipe, rows, validation)
+    trainer = sealed(recipe.trainer)(
+        model=recipe.load(model_folder, job),
         args=arguments,
         fsdp=job.engine if job.strategy == "fsdp" else None,
         train_dataset=rows,
         eval_dataset=validation,
         processing_class=tokenizer,
-        peft_config=lora_config(job.adapter),
+        peft_config=_peft(job, recipe),
         data_collator=collator,
+        **recipe.companions(task),
     )
     if job.pack_length and job.strategy not in ("fsdp", "zero3"):  # there no process can compute with its part of the model before training begins
         from entrypoint.run.packed_attention import prove
@@ -132,7 +135,16 @@ def build_trainer(task: Task, events: Events) -> Any:
     return trainer
 
 
-def _deal(job: TrainJob, shards: Path, tokenizer: Any, rows: Any, validation: Any) -> tuple[Any, Any, Any]:
+def _peft(job: TrainJob, recipe: Any) -> Any:
+    """peft's configuration with what the method adds; None for full weights."""
+    config = lora_config(job.adapter)
+    if config is not None:
+        for name, value in recipe.peft.items():
+            setattr(config, name, value)
+    return config
+
+
+def _deal(job: TrainJob, shards: Path, recipe: Any, rows: Any, validation: Any) -> tuple[Any, Any, Any]:
     """What is dealt out in training and in validation, and the collator: rows, padded, or packs."""
     if job.pack_length:
         from entrypoint.run.packed_rows import DealtPacks, collate
@@ -141,11 +153,9 @@ def _deal(job: TrainJob, shards: Path, tokenizer: Any, rows: Any, validation: An
 
         train = DealtPacks(rows, Packs(row_lengths(shards, "train"), job.pack_length))
         return train, DealtPacks(validation, Packs(row_lengths(shards, "validation"), job.pack_length)) if validation else None, collate
-    from entrypoint.run.sealed_trainer import Collator
     from entrypoint.run.token_rows import DealtRows
 
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return DealtRows(rows), DealtRows(validation) if validation else None, Collator(pad_token_id=pad)
+    return DealtRows(rows), DealtRows(validation) if validation else None, recipe.collator
 
 
 def _be_deterministic(job: TrainJob) -> None:
@@ -170,10 +180,8 @@ def _reporter(events: Events, packs: Any = None) -> Callable[[int, list[int], fl
     return report
 
 
-def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
-    from trl import SFTConfig
-
-    return SFTConfig(
+def _arguments(job: TrainJob, output: Path, recipe: Any, has_validation: bool) -> Any:
+    return recipe.config(
         output_dir=str(output / CHECKPOINTS),
         per_device_train_batch_size=job.micro_batch,
         per_device_eval_batch_size=job.micro_batch,
@@ -200,14 +208,13 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
         report_to="none",
         seed=job.seed,
         data_seed=job.seed,
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=job.device == "cuda",
         disable_tqdm=True,
         ddp_find_unused_parameters=False if job.strategy == "ddp" else None,
         deepspeed=job.engine if job.strategy.startswith("zero") else None,
+        **recipe.settings,
     )
 
 

@@ -179,7 +179,7 @@ def test_precision(machine: Facts, text: str, precision: str) -> None:
 @pytest.mark.parametrize("adapter", ["full", "lora", "qlora"])
 def test_learning_rate(adapter: str) -> None:
     plan = plan_of(facts(H100), f"adapter: {{kind: {adapter}}}")
-    row = DEFAULTS["learning_rate"]["sft"][adapter]
+    row = DEFAULTS["learning_rate"]["sft"]["full" if adapter == "full" else "adapter"]
     assert isinstance(plan.steps[0].job, TrainJob)
     assert plan.steps[0].job.learning_rate == row["value"]
     (decision,) = [d for d in plan.decisions if d.field == "train.learning_rate"]
