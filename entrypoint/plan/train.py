@@ -1,8 +1,10 @@
 """Plan of the stage train: adapter, strategy, precision and batch, each with its reason."""
 
+from dataclasses import replace
 from typing import Any
 
 from entrypoint.plan import engine
+from entrypoint.plan.adapter import adapter_job, adapter_kinds, check_adapter, goes_with, layers_of, rank_of, tables_of
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
 from entrypoint.plan.deepspeed import deepspeed, nested
 from entrypoint.plan.device import check_device, decide_precision
@@ -10,19 +12,19 @@ from entrypoint.plan.fit import Fit, fit_of, refuse_all, show_memory
 from entrypoint.plan.fully_shard import fully_shard
 from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
-from entrypoint.plan.memory import SHARD_WEIGHTS, Load, live_weights, trained_weights
+from entrypoint.plan.memory import OWN_WEIGHTS, Load, live_weights, optimizer_bytes, trained_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
+from entrypoint.plan.optimisation import check_optimizer, optimisation_job, strategies, validation_job
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
 from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
 from entrypoint.plan.tables import DEFAULTS
 from entrypoint.plan.track import plan_track
-from schemas.adapter import Full, Lora, Qlora
 from schemas.errors import UsageError
 from schemas.facts import Facts
-from schemas.job import AdapterJob, TrainJob
+from schemas.job import TrainJob
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
 
@@ -40,6 +42,8 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     decisions: list[Decision] = []
     check_device(facts)
     check_offload(spec)
+    check_adapter(spec)
+    check_optimizer(spec, facts)
     check_nodes(spec, facts, decisions)
     rows = _rows(spec, facts, inputs)
     precision = decide_precision(spec, facts, decisions)
@@ -48,11 +52,12 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     fit = _fit(spec, facts, shape, rows, precision, decisions)
     step_rows = batch_rows(spec, rows, fit.load.ranks, decisions)
     micro, accumulation = _micro_batch(fit, shape, step_rows, decisions)
-    adapter = _adapter_job(spec, fit.load, decisions)
+    adapter = adapter_job(spec, fit.load, decisions)
     settings = fully_shard(fit.load) or deepspeed(
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
     )
-    saves = saves_of(trained_weights(shape, fit.load) if shape else 0, fit.load, facts)
+    trained = trained_weights(shape, fit.load) if shape else 0
+    saves = saves_of(trained, fit.load, facts, optimizer_bytes(shape, fit.load) / trained if shape and trained else 8.0)
     job = TrainJob(
         method=spec.method.kind,
         adapter=adapter,
@@ -65,11 +70,12 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         epochs=spec.train.epochs,
         max_steps=spec.train.max_steps,
         learning_rate=_learning_rate(spec, adapter.kind, decisions),
-        schedule=spec.train.schedule,
-        warmup=spec.train.warmup,
+        optimisation=optimisation_job(spec, decisions),
+        validation=validation_job(spec, inputs, decisions),
         weight_decay=spec.train.weight_decay,
         max_grad_norm=spec.train.max_grad_norm,
         micro_batch=micro,
+        validation_rows=spec.train.validation.batch_rows or micro,
         accumulation=accumulation,
         gradient_checkpointing=fit.load.gradient_checkpointing,
         checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, saves, decisions),
@@ -170,29 +176,25 @@ def _why_strategy(load: Load, facts: Facts) -> str:
 
 def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Load]:
     """Fastest first: whole copies before shards, kept activations before recomputed ones, 16-bit weights before 4-bit ones."""
-    adapter = spec.adapter
-    kinds = ["lora", "qlora"] if adapter.kind == "auto" else [adapter.kind]
-    rank = (adapter.rank if isinstance(adapter, Lora) else None) or DEFAULTS["rank"]["value"]
     gpus = len(facts.accelerators)
     offload, nodes = spec.hardware.offload, spec.hardware.nodes
     automatic = AUTOMATIC if offload != "none" else ["single"] if gpus < 2 and nodes == 1 else ["ddp", "zero2", "zero3"]
-    strategies = [spec.hardware.strategy] if spec.hardware.strategy else automatic
     wanted = spec.hardware.strategy
-    if isinstance(adapter, Qlora) and wanted in SHARD_WEIGHTS:
-        raise UsageError(
-            f"hardware.strategy: {wanted} cannot shard 4-bit weights, so qlora does not go with it",
-            f"use strategy: ddp with qlora, or adapter.kind: lora with {wanted}",
-        )
+    engines = [wanted] if wanted else strategies(spec, automatic)
     if wanted == "fsdp" and precision == "fp16":
         raise UsageError("hardware.strategy: fsdp does not scale losses, which fp16 needs", "use strategy: zero3, or ddp, with fp16")
     recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
     found = []
-    for kind in kinds:
-        for strategy in strategies:
-            if kind == "qlora" and strategy in SHARD_WEIGHTS:
+    for kind in adapter_kinds(spec):
+        for strategy in engines:
+            if not goes_with(kind, strategy):
                 continue
             ranks = 1 if strategy == "single" else nodes * gpus or max(nodes, CPU_RANKS)
-            found += [Load(kind, rank, precision, strategy, ranks, 1, rows.longest, again, bool(gpus), offload, nodes) for again in recompute]
+            made = Load(
+                kind, rank_of(spec), precision, strategy, ranks, 1, rows.longest, False, bool(gpus), offload, nodes,
+                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer,
+            )  # fmt: skip
+            found += [replace(made, gradient_checkpointing=again) for again in recompute]
     return found
 
 
@@ -215,25 +217,11 @@ def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, decisions: 
     return micro, accumulation
 
 
-def _adapter_job(spec: Spec, load: Load, decisions: list[Decision]) -> AdapterJob:
-    adapter = spec.adapter
-    if isinstance(adapter, Full) or load.adapter == "full":
-        return AdapterJob(kind="full")
-    given = adapter if isinstance(adapter, Lora) else Lora(kind="lora")
-    alpha = given.alpha if given.alpha is not None else float(DEFAULTS["alpha_per_rank"]["value"] * load.rank)
-    if given.rank is None:
-        decisions.append(Decision(field="adapter.rank", value=str(load.rank), why="default", source=DEFAULTS["rank"]["source"]))
-    if given.alpha is None:
-        decisions.append(Decision(field="adapter.alpha", value=f"{alpha:g}", why="twice the rank", source=DEFAULTS["alpha_per_rank"]["source"]))
-    if given.targets is None:
-        decisions.append(Decision(field="adapter.targets", value="all-linear", why="every linear layer but the output head", source="QLoRA paper, section 4"))
-    return AdapterJob(kind=load.adapter, rank=load.rank, alpha=alpha, dropout=given.dropout, targets=given.targets or "all-linear")
-
-
 def _learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float:
     if spec.train.learning_rate is not None:
         return spec.train.learning_rate
-    row = DEFAULTS["learning_rate"][spec.method.kind][adapter]
+    rows = DEFAULTS["learning_rate"][spec.method.kind]
+    row = rows.get(adapter) or rows["full" if adapter in OWN_WEIGHTS else "lora"]
     decisions.append(
         Decision(field="train.learning_rate", value=f"{row['value']:g}", why=f"default for {spec.method.kind} with {adapter}", source=row["source"])
     )

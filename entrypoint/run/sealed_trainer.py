@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,11 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from entrypoint.run import randomness
 from entrypoint.run.bad_steps import BadSteps
 from entrypoint.run.engine_state import base_optimizer, fragments, restore
+from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.fsdp import full_state, shard
+from entrypoint.run.judge import Judge
+from entrypoint.run.optimised import Optimised
+from entrypoint.run.principal import Principal
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
 from entrypoint.run.row_order import RowOrder
@@ -27,13 +32,17 @@ Collator = DataCollatorForLanguageModeling
 """Pads ids with the pad token and labels with -100: where pad and end token are one, the mask still tells them apart."""
 
 
-class SealedTrainer(SFTTrainer):
-    """Set `order`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on from a checkpoint, `resumed` before `train`."""
+class SealedTrainer(Optimised, SFTTrainer):
+    """Set `order`, `saver`, `watchdog`, `bad_steps`, `judge`, `checkpoint_manifest`, what Optimised wants and, to go on from a checkpoint, `resumed` before `train`."""
 
     order: RowOrder
     saver: Saver
     watchdog: Watchdog
     bad_steps: BadSteps
+    judge: Judge
+    principal: Principal | None = None
+    """Of an adapter that starts as a part of the weights."""
+
     checkpoint_manifest: Manifest
     segments: list[dict[str, Any]]
     """How each stretch of the run was trained, oldest first; the last one is how it is trained now."""
@@ -45,6 +54,8 @@ class SealedTrainer(SFTTrainer):
     """Seconds between two saves at least; one that is due by steps is put off until then, and until the one before has ended. None: it is not."""
 
     resumed: Resume | None = None
+    saved: tuple[int, int] = (-1, 0)
+    """Step and length of the history at the last save."""
 
     def __init__(self, *args: Any, fsdp: dict[str, Any] | None = None, **kwargs: Any):
         self.fsdp = fsdp
@@ -95,6 +106,8 @@ class SealedTrainer(SFTTrainer):
             super()._move_model_to_device(*args)
 
     def _prepare_for_training(self, *args: Any) -> Any:
+        if self.principal is not None:
+            self.principal.begin(self.model, self.args.device, self.resumed.reader if self.resumed is not None else None)
         if self.fsdp:
             shard(self.model, self.fsdp, self.args.device)
         prepared = super()._prepare_for_training(*args)
@@ -104,7 +117,7 @@ class SealedTrainer(SFTTrainer):
         return prepared
 
     def _run_epoch(self, **given: Any) -> None:
-        if self.state.global_step >= self.state.max_steps:  # killed behind the last checkpoint, before the weights were written
+        if self.state.global_step >= self.state.max_steps or self.judge.ended:  # killed behind the last checkpoint, before the weights were written
             self.control.should_training_stop = True
             return
         if self.resumed is not None:
@@ -163,12 +176,24 @@ class SealedTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.watchdog.rest()  # a slow disk is no hang
+        # At the end of an epoch a checkpoint can be due twice: for its validation, and as the epoch's last.
+        moment = (self.state.global_step, len(self.state.log_history))
+        if moment == self.saved:
+            return
+        self.saved = moment
         self.saver.wait()
         self.accelerator.wait_for_everyone()
         pieces = fragments(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks())
         tensors, notes = randomness.capture(rank())
+        if self.principal is not None and rank() == 0:
+            tensors = [*tensors, *self.principal.fragments()]
+        self.saver.spare = self.judge.spare
         state = Resume.state_of(self) if rank() == 0 else None
         self.saver.save(self.state.global_step, [*pieces, *tensors], notes, state, self.checkpoint_manifest)
+
+    def take(self, checkpoint: Path) -> None:
+        """Weights of another step of this run."""
+        restore(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks(), FragmentReader(checkpoint))
 
     def _stepping(self) -> Any:
         """The optimizer below accelerate's wrapper."""

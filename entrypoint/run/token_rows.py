@@ -31,6 +31,12 @@ def token_rows(folder: Path, split: str) -> Dataset | None:
     return Dataset(InMemoryTable(pa.concat_tables(tables))).with_format("numpy") if tables else None
 
 
+def lengths(rows: Dataset) -> np.ndarray:
+    """Tokens of each row, int64 of shape (rows,)."""
+    column = rows.data.column("input_ids")
+    return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+
+
 class DealtRows:
     """Rows by the numbers of a RowOrder; a negative one is a row without any loss."""
 
