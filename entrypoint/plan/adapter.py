@@ -1,6 +1,7 @@
 """Which weights move: the adapter's numbers, what it goes with, and what a server will make of its rank."""
 
 from entrypoint.plan.memory import SHARD_WEIGHTS, Load
+from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.tables import DEFAULTS
 from schemas.adapter import Freeze, Lora, LoraPlus, LowRank
 from schemas.errors import UsageError
@@ -52,9 +53,14 @@ def goes_with(kind: str, strategy: str) -> bool:
     return not (kind in PRINCIPAL and strategy == "zero3")
 
 
-def check_adapter(spec: Spec) -> None:
-    """Raises UsageError for an adapter that the named engine cannot train, with the neighbours that can."""
+def check_adapter(spec: Spec, shape: ModelShape | None) -> None:
+    """Raises UsageError for an adapter that the named engine cannot train, or that the model has no place for, with the neighbours that can."""
     adapter, wanted = spec.adapter, spec.hardware.strategy
+    if isinstance(adapter, LowRank) and adapter.trainable_tokens and shape and shape.tied:
+        raise UsageError(
+            "adapter.trainable_tokens: the model's input table is its output head too, whose loss reads it as a whole",
+            "write modules_to_save: [embed_tokens] instead: the table is then trained and saved whole",
+        )
     if wanted is None:
         return
     if not goes_with(adapter.kind, wanted):

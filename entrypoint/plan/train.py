@@ -42,13 +42,13 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     decisions: list[Decision] = []
     check_device(facts)
     check_offload(spec)
-    check_adapter(spec)
     check_optimizer(spec, facts)
     check_nodes(spec, facts, decisions)
     rows = _rows(spec, facts, inputs)
     precision = decide_precision(spec, facts, decisions)
     known = facts.models.get(spec.model.source)
     shape = read_shape(known.config) if known else None
+    check_adapter(spec, shape)
     fit = _fit(spec, facts, shape, rows, precision, decisions)
     step_rows = batch_rows(spec, rows, fit.load.ranks, decisions)
     micro, accumulation = _micro_batch(fit, shape, step_rows, decisions)

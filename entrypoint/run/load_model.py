@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.targets import as_suffixes, check_modules, check_targets, expert_parameters, linear_layers, thaw, token_ids
-from schemas.errors import GateRefused
+from schemas.errors import GateRefused, UsageError
 from schemas.job import AdapterJob, TrainJob
 
 
@@ -62,6 +62,8 @@ def lora_config(adapter: AdapterJob, model: Any, tokenizer: Any) -> Any:
     else:
         targets = list(adapter.targets)
         check_targets(model, targets)
+    if adapter.trainable_tokens and model.config.tie_word_embeddings:  # of models whose shape the plan could not read
+        raise UsageError("adapter.trainable_tokens: the model's input table is its output head too", "write modules_to_save: [embed_tokens]")
     check_modules(model, adapter.modules_to_save)
     return LoraConfig(
         task_type="CAUSAL_LM",
