@@ -5,10 +5,15 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from pathlib import Path
 
+import bitsandbytes
+import deepspeed
+import trl
 from tiny import spec
 
+import entrypoint.run.sealed_trainer
 from entrypoint.chain import follow, machine, read_spec
 from entrypoint.plan.export import GOLDEN_TOKENS
 from entrypoint.run.events import Events
@@ -17,6 +22,8 @@ from schemas.errors import CaissonError
 from schemas.job import ExportJob, Task
 
 PORT = 29_611
+IMPORTED = (bitsandbytes, deepspeed, trl, entrypoint.run.sealed_trainer)
+"""Once for all."""
 
 
 def task_of(folder: Path, store: Path, sources: tuple[Path, Path], **sections: str) -> Task:
@@ -87,6 +94,7 @@ def _work(task: Task, rank: int, ranks: int) -> None:
     if ranks > 1:
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(PORT)}
     os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "DS_ACCELERATOR": "cpu", "TOKENIZERS_PARALLELISM": "false"}
+    warnings.simplefilter("ignore")  # pytest makes errors of them, a process of its own does not
     import torch
 
     from entrypoint.run.export import export
