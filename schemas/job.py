@@ -73,9 +73,9 @@ class AdapterJob(Record):
 class OptimisationJob(Record):
     """How gradients become updates."""
 
-    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "muon"]
-    schedule: Literal["linear", "cosine", "constant", "wsd", "inverse_sqrt"]
-    warmup: float
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "muon"] = "adamw"
+    schedule: Literal["linear", "cosine", "constant", "wsd", "inverse_sqrt"] = "linear"
+    warmup: float = 0.0
     """Share of the steps."""
 
     warmup_steps: int | None = None
@@ -125,14 +125,14 @@ class TrainJob(Record):
     epochs: float
     max_steps: int | None
     learning_rate: float
-    optimisation: OptimisationJob
-    validation: ValidationJob
+    optimisation: OptimisationJob = OptimisationJob()
+    validation: ValidationJob = ValidationJob()
     weight_decay: float
     max_grad_norm: float
     micro_batch: int
     """Rows a rank computes at once."""
 
-    validation_rows: int
+    validation_rows: int = 1
     """Rows a rank computes at once in a validation."""
 
     accumulation: int

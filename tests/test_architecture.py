@@ -62,7 +62,9 @@ ELSEWHERE = {
     "entrypoint.run.transfer": "tests/entrypoint/run/test_fetch.py and test_hubs.py",
     "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
     "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
-    "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine",
+    "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine; test_resume_optimisation.py, of every optimizer",
+    "entrypoint.run.muon": "tests/entrypoint/run/test_optimised.py",
+    "entrypoint.run.principal": "tests/entrypoint/run/test_adapters.py and test_resume_optimisation.py",
     "entrypoint.run.fsdp": "tests/entrypoint/run/test_resume.py; tests/gpu on a GPU",
     **dict.fromkeys(
         ("entrypoint.run." + part for part in ("progress", "token_rows")),

@@ -77,7 +77,7 @@ def lora_config(adapter: AdapterJob, model: Any, tokenizer: Any) -> Any:
         use_dora=adapter.kind == "dora",
         use_rslora=adapter.kind == "rslora",
         modules_to_save=list(adapter.modules_to_save) or None,
-        trainable_token_indices=token_ids(tokenizer, adapter.trainable_tokens) or None,
+        trainable_token_indices=token_ids(tokenizer, adapter.trainable_tokens) if adapter.trainable_tokens else None,
         ensure_weight_tying=bool(adapter.modules_to_save or adapter.trainable_tokens) and bool(model.config.tie_word_embeddings),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bitsandbytes
 import deepspeed
+import torch
 import trl
 from tiny import spec
 
@@ -23,7 +24,12 @@ from schemas.job import ExportJob, Task
 
 PORT = 29_611
 IMPORTED = (bitsandbytes, deepspeed, trl, entrypoint.run.sealed_trainer)
-"""Once for all."""
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import deepspeed.runtime.zero.muon.muon_optimizer  # what DeepSpeed imports at its start takes torch's compiler along
+
+torch.set_num_threads(1)
+"""A process that has computed with several cannot be forked: the other one would wait for threads that it does not have."""
 
 
 def task_of(folder: Path, store: Path, sources: tuple[Path, Path], **sections: str) -> Task:
@@ -95,10 +101,7 @@ def _work(task: Task, rank: int, ranks: int) -> None:
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(PORT)}
     os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "DS_ACCELERATOR": "cpu", "TOKENIZERS_PARALLELISM": "false"}
     warnings.simplefilter("ignore")  # pytest makes errors of them, a process of its own does not
-    import torch
-
     from entrypoint.run.export import export
     from entrypoint.run.train import train
 
-    torch.set_num_threads(1)
     {"train": train, "export": export}[task.job.stage](task, Events(Path(task.events)))

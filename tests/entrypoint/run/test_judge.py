@@ -50,7 +50,9 @@ def test_after_the_last_step_nothing_ends_early(tmp_path):
     assert show(judged, 100, 2.0) == (False, False) and not judged.ended
 
 
-@pytest.mark.parametrize(("metric", "values", "best"), [("mean_token_accuracy", (0.1, 0.3, 0.2), 20), ("entropy", (3, 2, 4), 20), ("rewards/margins", (1, 2, 0), 20)])
+@pytest.mark.parametrize(
+    ("metric", "values", "best"), [("mean_token_accuracy", (0.1, 0.3, 0.2), 20), ("entropy", (3, 2, 4), 20), ("rewards/margins", (1, 2, 0), 20)]
+)
 def test_direction_follows_the_name(tmp_path, metric, values, best):
     judged = judge(tmp_path, best=True, metric=metric)
     for step, value in zip((10, 20, 30), values, strict=True):

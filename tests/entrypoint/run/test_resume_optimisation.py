@@ -66,14 +66,18 @@ def test_patience_and_the_best_survive_a_kill(prepared, sources, tmp_path):
     assert steps == list(range(1, 10))
     assert not (Path(whole.output) / "checkpoints").exists()
     # Its weights are those of a run that ends at step 3 by itself.
-    third = short.model_copy(update={"job": short.job.model_copy(update={"max_steps": 3, "validation": short.job.validation.model_copy(update={"best": False})})})
+    third = short.model_copy(
+        update={"job": short.job.model_copy(update={"max_steps": 3, "validation": short.job.validation.model_copy(update={"best": False})})}
+    )
     constant = {"optimisation": third.job.optimisation.model_copy(update={"schedule": "constant", "warmup": 0.0})}
     for name, task in (("short", third), ("whole", whole)):
         job = task.job.model_copy(update=constant)
         folder = tmp_path / f"constant-{name}"
         (folder / "out").mkdir(parents=True)
         run_forked(task.model_copy(update={"job": job, "output": str(folder / "out"), "events": str(folder / "events.jsonl")}))
-    short_weights, best_weights = ((tmp_path / f"constant-{name}" / "out" / "weights" / "adapter_model.safetensors").read_bytes() for name in ("short", "whole"))
+    short_weights, best_weights = (
+        (tmp_path / f"constant-{name}" / "out" / "weights" / "adapter_model.safetensors").read_bytes() for name in ("short", "whole")
+    )
     assert short_weights == best_weights
     assert json.loads((tmp_path / "constant-whole" / "out" / "measured.json").read_text())["weights_of_step"] == 3
 

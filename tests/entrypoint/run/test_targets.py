@@ -13,12 +13,13 @@ from schemas.job import AdapterJob
 
 pytestmark = pytest.mark.image
 
-SMALL = dict(
-    vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
-    head_dim=8, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-)  # fmt: skip
-ROUTED = dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16)
-GATED = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split()
+SMALL = {
+    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+ROUTED = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+GATED = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ATTENTION = GATED[:4]
 ARCHITECTURES = {
     "llama": ({}, GATED),
@@ -28,9 +29,12 @@ ARCHITECTURES = {
     "gemma3_text": ({}, GATED),
     "phi3": ({}, ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]),
     "mistral": ({}, GATED),
-    "gpt2": (dict(vocab_size=96, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2), ["c_attn", "c_proj", "c_fc"]),
+    "gpt2": (
+        {"vocab_size": 96, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "bos_token_id": 1, "eos_token_id": 2},
+        ["c_attn", "c_proj", "c_fc"],
+    ),
     "gpt_neox": ({}, ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]),
-    "mixtral": (dict(num_local_experts=4), ATTENTION),
+    "mixtral": ({"num_local_experts": 4}, ATTENTION),
     "qwen3_moe": (ROUTED, ATTENTION),
     "qwen2_moe": ({**ROUTED, "shared_expert_intermediate_size": 16}, GATED),
 }
@@ -145,5 +149,5 @@ def test_freeze_by_pattern():
     thaw(model, 0, ("*.0.mlp.*", "model.norm.*"))
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trained == {f"model.layers.0.mlp.{name}_proj.weight" for name in ("gate", "up", "down")} | {"model.norm.weight"}
-    with pytest.raises(UsageError, match="\\*.atention.\\* matches no weight"):
+    with pytest.raises(UsageError, match=r"\*.atention.\* matches no weight"):
         thaw(model, 0, ("*.atention.*",))
