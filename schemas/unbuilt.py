@@ -13,7 +13,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 """Values by their place; `*` stands for a place in a list."""
 
 KEYS: dict[str, tuple[str, ...]] = {
-    "data": ("packing", "streaming", "template"),
+    "data": ("streaming", "template"),
     "data.train.*": ("weight", "max_rows", "columns"),
     "hardware": ("offload_path",),
     "serve": ("adapters", "replicas", "parity"),

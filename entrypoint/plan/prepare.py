@@ -35,7 +35,12 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         max_rejected=spec.data.max_rejected,
         seed=spec.train.seed,
     )
-    wanted = {"data": spec.data.model_dump(mode="json"), "rows": spec.method.rows, "loss_on": spec.method.loss_on, "seed": spec.train.seed}
+    wanted = {
+        "data": spec.data.model_dump(mode="json", exclude={"packing", "pack_length"}),
+        "rows": spec.method.rows,
+        "loss_on": spec.method.loss_on,
+        "seed": spec.train.seed,
+    }
     step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, ("model", "data"), wanted)
     return Plan(name=spec.name, steps=(step,), decisions=(decision,))
 

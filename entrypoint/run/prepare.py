@@ -38,6 +38,8 @@ class Split:
     supervised: int = 0
     longest: int = 0
     lengths: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[int] = field(default_factory=Counter)
+    """Rows by their exact length: the plan counts packs with it."""
 
     def count(self, row: Encoded) -> None:
         """Add one kept row."""
@@ -46,10 +48,11 @@ class Split:
         self.tokens += size
         self.supervised += int(row.supervised.sum())
         self.longest = max(self.longest, size)
+        self.sizes[size] += 1
         self.lengths[next((f"<= {bound}" for bound in HISTOGRAM if size <= bound), f"> {HISTOGRAM[-1]}")] += 1
 
     def summary(self) -> dict[str, Any]:
-        """For the manifest and the report."""
+        """For the report."""
         return {"rows": self.rows, "tokens": self.tokens, "supervised": self.supervised, "longest": self.longest, "lengths": dict(self.lengths)}
 
 
@@ -196,7 +199,7 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     template = renderer.tokenizer.chat_template  # several of them are a mapping
     template = hashlib.sha256((template if isinstance(template, str) else json.dumps(template, sort_keys=True)).encode()).hexdigest()
     return {
-        "train": report["train"],
+        "train": {**report["train"], "sizes": sorted(gate.splits["train"].sizes.items(), reverse=True)},
         "validation": report["validation"],
         "rejected": report["rejected"],
         "too_long": report["too_long"],

@@ -31,10 +31,9 @@ def token_rows(folder: Path, split: str) -> Dataset | None:
     return Dataset(InMemoryTable(pa.concat_tables(tables))).with_format("numpy") if tables else None
 
 
-def lengths(rows: Dataset) -> np.ndarray:
-    """Tokens of each row, int64 of shape (rows,)."""
-    column = rows.data.column("input_ids")
-    return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in column.chunks]).astype(np.int64)
+def row_lengths(folder: Path, split: str) -> np.ndarray:
+    """Tokens of each prepared row, int64 of shape (rows,), in the order of `token_rows`."""
+    return np.concatenate([np.diff(shard["starts"]) for shard in read_shards(folder, split)])
 
 
 class DealtRows:
