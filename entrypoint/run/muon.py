@@ -15,19 +15,20 @@ class MuonWithAdamW(torch.optim.Optimizer):  # type: ignore[misc]
 
     def __init__(self, matrices: list[dict[str, Any]], others: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float):
         super().__init__([*matrices, *others], {"lr": lr})
-        count = len(matrices)
+        count = self.count = len(matrices)
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
             self.parts.append(torch.optim.Muon(self.param_groups[:count], lr=lr, adjust_lr_fn="match_rms_adamw"))
         if others:
             self.parts.append(torch.optim.AdamW(self.param_groups[count:], lr=lr, betas=betas, eps=eps))
-        for part in self.parts:
-            part.state = self.state
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One step of both."""
         assert closure is None
         for part in self.parts:
+            # Shared anew: accelerate loads an optimizer's own state into it, which makes other groups of the same parameters.
+            part.state = self.state
+            part.param_groups = self.param_groups[: self.count] if isinstance(part, torch.optim.Muon) else self.param_groups[self.count :]
             part.step()
         return None
 

@@ -31,8 +31,8 @@ def optimisation_arguments(job: TrainJob, has_validation: bool) -> dict[str, Any
 class Optimised:
     """For a trainer: its optimizer and schedule by a job. Set `optimisation` and `adapter` before `train`."""
 
-    optimisation: OptimisationJob
-    adapter: AdapterJob
+    optimisation = OptimisationJob()
+    adapter = AdapterJob(kind="full")
 
     # Of the trainer.
     args: Any

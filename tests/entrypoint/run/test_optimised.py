@@ -116,6 +116,23 @@ def test_muon_steps_matrices_and_adamw_the_rest():
     assert kinds == {"embed.weight": moments, "lora_A.weight": {"momentum_buffer"}, "lora_B.weight": {"momentum_buffer"}, "lora_B.bias": moments}
 
 
+def test_a_schedule_still_moves_muon_after_its_state_was_loaded():
+    """As accelerate does before the first step."""
+    made = MuonWithAdamW(
+        [{"params": [torch.nn.Parameter(torch.ones(4, 4))], "weight_decay": 0.0, "lr": 1.0}],
+        [{"params": [torch.nn.Parameter(torch.ones(4))], "weight_decay": 0.0, "lr": 1.0}], 1.0, (0.9, 0.999), 1e-8,
+    )  # fmt: skip
+    made.load_state_dict(made.state_dict())
+    parameters = [group["params"][0] for group in made.param_groups]
+    for group in made.param_groups:
+        group["lr"] = 0.0
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    made.step()
+    assert all(parameter.eq(1).all() for parameter in parameters), "a rate of nothing moves nothing"
+    assert [set(made.state[parameter]) for parameter in parameters] == [{"momentum_buffer"}, {"step", "exp_avg", "exp_avg_sq"}]
+
+
 def test_muon_is_torchs():
     """The same updates as torch's own on the matrices, at AdamW's size."""
     torch.manual_seed(3)
