@@ -58,7 +58,9 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
     )
     trained = trained_weights(shape, fit.load) if shape else 0
-    saves = saves_of(trained, fit.load, facts, optimizer_bytes(shape, fit.load) / trained if shape and trained else 8.0)
+    kept = optimizer_bytes(shape, fit.load) / trained if shape and trained else 8.0
+    track = plan_track(spec, facts, decisions)
+    saves = saves_of(trained, fit.load, facts, any(tracker.online for tracker in track), kept)
     job = TrainJob(
         method=spec.method.kind,
         adapter=adapter,
@@ -89,7 +91,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         watchdog_seconds=spec.train.watchdog.at_least_seconds,
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
-        track=plan_track(spec, facts, decisions),
+        track=track,
     )
     decisions += show_stop(saves)
     stop = max(COMPOSE_GRACE, saves.stop_seconds)

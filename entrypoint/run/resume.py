@@ -41,6 +41,7 @@ class Resume:
             "tokens": trainer._total_train_tokens,
             "bad_steps": trainer.bad_steps.counts(),
             "judged": trainer.judge.counts(),
+            "validation_due": trainer.validation_due,
             "scheduled": _schedule(trainer).last_epoch,
             "scaler": scaler.state_dict() if scaler is not None else {},
             "deepspeed_scaler": {name: getattr(deepspeed_scaler, name) for name in SCALED if hasattr(deepspeed_scaler, name)},
@@ -65,6 +66,7 @@ class Resume:
         trainer._total_train_tokens = state["tokens"]
         trainer.bad_steps.set_counts(state["bad_steps"])
         trainer.judge.set_counts(state["judged"])
+        trainer.validation_due = state.get("validation_due", False)
 
     def set_schedule(self, trainer: Any, base: Any) -> None:
         """Learning rates and loss scale, once optimizer and schedule exist."""

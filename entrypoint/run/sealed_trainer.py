@@ -2,13 +2,12 @@
 
 import math
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -19,6 +18,7 @@ from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.fsdp import full_state, shard
 from entrypoint.run.judge import Judge
 from entrypoint.run.optimised import Optimised
+from entrypoint.run.pace import Pace
 from entrypoint.run.principal import Principal
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
@@ -63,6 +63,12 @@ class SealedTrainer(Optimised, SFTTrainer):
     resumed: Resume | None = None
     saved: tuple[int, int] = (-1, 0)
     """Step and length of the history at the last save."""
+
+    started_at = 0
+    """Optimizer steps that were taken before this process began."""
+
+    validation_due = False
+    """A stop came where one was due: it is made up for before the next step."""
 
     def __init__(self, *args: Any, fsdp: dict[str, Any] | None = None, **kwargs: Any):
         self.fsdp = fsdp
@@ -113,6 +119,7 @@ class SealedTrainer(Optimised, SFTTrainer):
         if self.resumed is None:
             return 0, 0
         self.resumed.set_trainer_state(self)
+        self.started_at = self.state.global_step
         return self.order.epoch, 0
 
     def _move_model_to_device(self, *args: Any) -> None:
@@ -131,7 +138,11 @@ class SealedTrainer(Optimised, SFTTrainer):
         return prepared
 
     def _run_epoch(self, **given: Any) -> None:
-        if self.state.global_step >= self.state.max_steps or self.judge.ended:  # killed behind the last checkpoint, before the weights were written
+        if self.validation_due:
+            self.validation_due = False
+            self._evaluate(trial=None, ignore_keys_for_eval=None)
+        # Killed behind the last checkpoint, before the weights were written; or a validation has ended it.
+        if self.state.global_step >= self.state.max_steps or self.judge.ended:
             self.control.should_training_stop = True
             return
         if self.resumed is not None:
@@ -184,6 +195,12 @@ class SealedTrainer(Optimised, SFTTrainer):
             logs["skipped"] = 1.0
             if not math.isfinite(logs["loss"]):
                 del logs["loss"]
+        if "train_loss" in logs:  # transformers': of this process, over the steps of all
+            losses = [row["loss"] for row in self.state.log_history if "loss" in row]
+            logs["train_loss"] = math.fsum(losses) / max(1, len(losses))
+            if self.started_at:
+                for name in ("train_runtime", "train_samples_per_second", "train_steps_per_second"):
+                    logs.pop(name, None)
         super().log(logs, start_time)
 
     # Checkpoints.
@@ -242,59 +259,6 @@ class SealedTrainer(Optimised, SFTTrainer):
             torch.distributed.all_reduce(self.evaluated)
         found.metrics["eval_loss"] = float(self.evaluated[0] / self.evaluated[1])
         return found
-
-
-class Pace(TrainerCallback):
-    """At the end of each step: the position moves on, ranks agree on whether to save or stop, a failed save is heard of."""
-
-    def __init__(self, trainer: SealedTrainer):
-        self.trainer = trainer
-        self.saved_at = time.monotonic()
-        self.save_later = False
-        self.put_off = False
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.saved_at = time.monotonic()
-        self.trainer.watchdog.rest()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        trainer = self.trainer
-        trainer.watchdog.step()
-        trainer.saver.check()
-        ended = trainer.order.advance() or state.global_step >= state.max_steps
-        state.epoch = trainer.order.epoch + trainer.order.start / trainer.order.rows
-        due = trainer.checkpoint_seconds is not None and time.monotonic() - self.saved_at >= trainer.checkpoint_seconds
-        apart = trainer.checkpoint_apart
-        early = apart is not None and (time.monotonic() - self.saved_at < apart or trainer.saver.busy)
-        stop, due, early = self._agree(trainer.stop_asked, due, early)
-        trainer.stop_asked = stop
-        wanted = control.should_save or self.put_off
-        self.put_off = wanted and early
-        control.should_save = (wanted and not early) or due
-        if stop and state.global_step < state.max_steps:
-            control.should_save = control.should_training_stop = True
-        if control.should_save:
-            self.saved_at = time.monotonic()
-            # An epoch, and the run, ends with a validation; a checkpoint from before it would lose its result.
-            self.save_later, control.should_save = ended, not ended
-
-    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.watchdog.rest()  # a validation may take as long as it goes on
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_save = control.should_save or self.save_later
-        self.save_later = False
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.watchdog.cancel()
-
-    def _agree(self, *wishes: bool) -> tuple[bool, ...]:
-        """What any rank wishes, all do: a rank that saved alone would wait for the others for ever."""
-        if ranks() == 1:
-            return wishes
-        asked = torch.tensor(wishes, dtype=torch.int32, device=self.trainer.args.device)
-        torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
-        return tuple(bool(wish) for wish in asked.tolist())
 
 
 __all__ = ["Collator", "SealedTrainer"]

@@ -17,14 +17,10 @@ EVERY = "epochs: 3, learning_rate: 1.0e-2, batch_tokens: 480, checkpoint: {every
 LORA, FULL = "{kind: lora, rank: 8, dropout: 0.2}", "{kind: full}"
 KINDS = {
     "adafactor": (FULL, "single", "optimizer: adafactor, schedule: constant, neftune: 5"),
-    "adafactor-lora-ddp": (LORA, "ddp", "optimizer: adafactor, schedule: inverse_sqrt"),
     "muon": (FULL, "single", "optimizer: muon, schedule: wsd, weight_decay: 0.1"),
-    "muon-lora": (LORA, "single", "optimizer: muon, schedule: cosine, min_rate: 10%"),
     "adamw_8bit": (FULL, "single", "optimizer: adamw_8bit, label_smoothing: 0.1"),
-    "lora+": ("{kind: lora+, rank: 8, ratio: 4}", "zero2", "group_by_length: true"),
-    "pissa": ("{kind: pissa, rank: 8}", "single", "warmup_steps: 3"),
-    "pissa-fsdp": ("{kind: pissa, rank: 8}", "fsdp", "warmup_steps: 3"),
-    "freeze": ("{kind: freeze, layers: 1}", "zero3", "warmup: 10%"),
+    "lora+": ("{kind: lora+, rank: 8, ratio: 4}", "ddp", "group_by_length: true"),
+    "pissa": ("{kind: pissa, rank: 8}", "fsdp", "warmup_steps: 3"),
     "table": ("{kind: lora, rank: 8, modules_to_save: [embed_tokens]}", "single", "warmup: 10%"),
 }
 
