@@ -109,10 +109,9 @@ def test_kinds_differ(alone):
 
 
 PAIRS = [
-    ("freeze", "ddp"), ("freeze", "fsdp"), ("freeze", "zero2"), ("freeze", "zero3"), ("dora", "fsdp"), ("dora", "zero2"), ("dora", "zero3"),
-    ("lora+", "zero1"), ("lora+", "zero3"), ("pissa", "ddp"), ("pissa", "fsdp"), ("pissa", "zero2"), ("rslora", "zero2, offload: cpu"),
-    ("table", "fsdp"), ("table", "zero3"),
+    ("freeze", "fsdp"), ("freeze", "zero3"), ("dora", "fsdp"), ("lora+", "ddp"), ("pissa", "ddp"), ("pissa", "fsdp"), ("pissa", "zero2"), ("table", "fsdp"),
 ]  # fmt: skip
+"""One of each way of being cut up; bench/adapters has all that the plan allows."""
 
 
 @pytest.mark.parametrize(("kind", "engine"), PAIRS, ids=map("-".join, PAIRS))
