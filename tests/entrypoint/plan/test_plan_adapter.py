@@ -43,6 +43,8 @@ def test_learning_rate_follows_the_kind_of_weights() -> None:
     rates = DEFAULTS["learning_rate"]["sft"]
     assert job_of(facts(H100), "adapter: {kind: freeze}").learning_rate == rates["full"]["value"]
     assert job_of(facts(H100), "adapter: {kind: dora}").learning_rate == rates["lora"]["value"]
+    assert job_of(facts(H100), "adapter: {kind: pissa}").learning_rate == rates["pissa"]["value"] < rates["lora"]["value"]
+    assert job_of(facts(H100), "adapter: {kind: lora+}").learning_rate == rates["lora+"]["value"] < rates["lora"]["value"]
 
 
 @pytest.mark.parametrize(
