@@ -19,7 +19,7 @@ KINDS = {
     "adafactor": (FULL, "single", "optimizer: adafactor, schedule: constant, neftune: 5"),
     "muon": (FULL, "single", "optimizer: muon, schedule: wsd, weight_decay: 0.1"),
     "adamw_8bit": (FULL, "single", "optimizer: adamw_8bit, label_smoothing: 0.1"),
-    "lora+": ("{kind: lora+, rank: 8, ratio: 4}", "ddp", "group_by_length: true"),
+    "lora+": ("{kind: lora+, rank: 8, ratio: 4}", "single", "group_by_length: true"),
     "pissa": ("{kind: pissa, rank: 8}", "fsdp", "warmup_steps: 3"),
     "table": ("{kind: lora, rank: 8, modules_to_save: [embed_tokens]}", "single", "warmup: 10%"),
 }
@@ -65,7 +65,7 @@ def test_patience_and_the_best_survive_a_kill(prepared, sources, tmp_path):
     third = short.model_copy(
         update={"job": short.job.model_copy(update={"max_steps": 3, "validation": short.job.validation.model_copy(update={"best": False})})}
     )
-    constant = {"optimisation": third.job.optimisation.model_copy(update={"schedule": "constant", "warmup": 0.0})}
+    constant = {"optimisation": third.job.optimisation.model_copy(update={"schedule": "constant", "warmup": 0.0}), "strategy": "single", "ranks": 1}
     for name, task in (("short", third), ("whole", whole)):
         job = task.job.model_copy(update=constant)
         folder = tmp_path / f"constant-{name}"
