@@ -52,11 +52,56 @@ class PrepareJob(Record):
 class AdapterJob(Record):
     """Which weights are trained."""
 
-    kind: Literal["full", "lora", "qlora"]
+    kind: Literal["full", "freeze", "lora", "qlora", "dora", "rslora", "lora+", "pissa", "olora"]
     rank: int | None = None
     alpha: float | None = None
     dropout: float | None = None
     targets: tuple[str, ...] | Literal["all-linear"] | None = None
+    modules_to_save: tuple[str, ...] = ()
+    trainable_tokens: tuple[str, ...] = ()
+    experts: bool = False
+    ratio: float | None = None
+    """Of lora+: how many times the learning rate the second matrix gets."""
+
+    layers: int = 0
+    """Of freeze: decoder layers that are trained, from the last one."""
+
+    patterns: tuple[str, ...] = ()
+    """Of freeze: weights that are trained beside them."""
+
+
+class OptimisationJob(Record):
+    """How gradients become updates."""
+
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "muon"] = "adamw"
+    schedule: Literal["linear", "cosine", "constant", "wsd", "inverse_sqrt"] = "linear"
+    warmup: float = 0.0
+    """Share of the steps."""
+
+    warmup_steps: int | None = None
+    """In place of the share."""
+
+    decay: float = 0.0
+    """Share of the steps, of wsd."""
+
+    min_rate: float = 0.0
+    """Share of the peak that is left at the end."""
+
+    neftune: float | None = None
+    label_smoothing: float = 0.0
+    group_by_length: bool = False
+
+
+class ValidationJob(Record):
+    """How a run is judged while it trains."""
+
+    every: int | None = None
+    """Optimizer steps. None: at the end of each epoch."""
+
+    metric: str = "loss"
+    patience: int | None = None
+    min_delta: float = 0.0
+    best: bool = False
 
 
 class TrainJob(Record):
@@ -82,12 +127,15 @@ class TrainJob(Record):
     epochs: float
     max_steps: int | None
     learning_rate: float
-    schedule: Literal["linear", "cosine", "constant"]
-    warmup: float
+    optimisation: OptimisationJob = OptimisationJob()
+    validation: ValidationJob = ValidationJob()
     weight_decay: float
     max_grad_norm: float
     micro_batch: int
     """Rows a rank computes at once."""
+
+    validation_rows: int = 1
+    """Rows a rank computes at once in a validation."""
 
     accumulation: int
     """Micro-batches a rank adds up before an optimizer step."""
@@ -123,7 +171,19 @@ class TrainJob(Record):
     """In no identity: where curves go decides no weight."""
 
 
-HOW = ("device", "strategy", "nodes", "ranks", "engine", "precision", "micro_batch", "accumulation", "gradient_checkpointing", "deterministic")
+HOW = (
+    "device",
+    "strategy",
+    "nodes",
+    "ranks",
+    "engine",
+    "precision",
+    "micro_batch",
+    "validation_rows",
+    "accumulation",
+    "gradient_checkpointing",
+    "deterministic",
+)
 """Fields of a TrainJob that another machine may decide otherwise and still go on from its checkpoints, if not bit for bit."""
 
 

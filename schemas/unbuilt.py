@@ -5,7 +5,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "data.validation.*.format": ("sharegpt", "alpaca", "completion", "text", "preference", "kto", "prompt"),
     "data.too_long": ("truncate", "split"),
     "method.kind": ("grpo", "rloo", "ppo"),
-    "adapter.kind": ("dora", "rslora", "pissa", "lora+", "freeze"),
+    "adapter.kind": ("adalora", "ia3", "vera", "loha", "lokr", "oft", "boft", "bone"),
     "hardware.offload": ("nvme",),
     "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
     "serve.engine": ("lmdeploy",),

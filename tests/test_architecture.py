@@ -62,14 +62,16 @@ ELSEWHERE = {
     "entrypoint.run.transfer": "tests/entrypoint/run/test_fetch.py and test_hubs.py",
     "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
     "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
-    "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine",
+    "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine; test_resume_optimisation.py, of every optimizer",
+    "entrypoint.run.muon": "tests/entrypoint/run/test_optimised.py",
+    "entrypoint.run.principal": "tests/entrypoint/run/test_adapters.py and test_resume_optimisation.py",
     "entrypoint.run.fsdp": "tests/entrypoint/run/test_resume.py; tests/gpu on a GPU",
     **dict.fromkeys(
         ("entrypoint.run." + part for part in ("progress", "token_rows")),
         "needs torch and trl: tests/entrypoint/run/test_train.py looks at what they say, read and write",
     ),
     **dict.fromkeys(
-        ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "quiet", "sealed_trainer", "serve_vllm", "shards")),
+        ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "pace", "quiet", "sealed_trainer", "serve_vllm", "shards")),
         "needs torch, transformers, numpy or vllm: the tests of prepare, train and export in an image and the end-to-end test run it",
     ),
     "entrypoint.run.methods.counted": "tests/entrypoint/run/methods/test_preference.py, through the trainers that it mends",

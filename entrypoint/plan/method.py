@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from entrypoint.plan.memory import OWN_WEIGHTS
 from entrypoint.plan.model_shape import read_shape
 from entrypoint.plan.tables import DEFAULTS
 from schemas.errors import UsageError
@@ -10,9 +11,6 @@ from schemas.facts import Facts
 from schemas.method import Cpo, Distil, Dpo, Ipo, Kto, Method, Orpo, Reward, Simpo, has_reference, teacher_of
 from schemas.plan import Decision
 from schemas.spec import Spec
-
-OWN_WEIGHTS = ("full", "freeze")
-"""Adapters that are none: weights of the model itself are trained."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,8 @@ def method_job(method: Method) -> Method:
 
 
 def check_method(spec: Spec, adapter: str, strategy: str, offload: str) -> None:
-    """Raise UsageError where a frozen copy would not be shared out as the weights are."""
+    """Raise UsageError where a frozen copy would not be shared out as the weights are, or a setting of the training is not the method's."""
+    _check_settings(spec, adapter)
     copy = needs_of(spec.method, adapter).copy
     if not copy and teacher_of(spec.method) is None:
         return
@@ -91,6 +90,17 @@ def check_method(spec: Spec, adapter: str, strategy: str, offload: str) -> None:
         raise UsageError(f"hardware.strategy: fsdp does not shard {what}", f"use strategy: zero3{lora}")
     if offload != "none":
         raise UsageError(f"hardware.offload: {offload} does not move {what}", f"take offload out{lora}")
+
+
+def _check_settings(spec: Spec, adapter: str) -> None:
+    kind = spec.method.kind
+    if spec.train.label_smoothing and (spec.method.rows != "text" or kind == "distil"):
+        own = "write method.label_smoothing instead" if hasattr(spec.method, "label_smoothing") else "take it out"
+        raise UsageError(f"train.label_smoothing smooths the loss of the next token, which {kind} does not take", own)
+    if spec.train.group_by_length and spec.method.rows == "pair":
+        raise UsageError(f"train.group_by_length: rows of {kind} are pairs, whose two answers differ in length", "take it out")
+    if kind == "reward" and adapter == "freeze":
+        raise UsageError("adapter.kind: freeze trains weights that the model has, and reward's head is new", "use adapter.kind: lora or full")
 
 
 def show_method(method: Method, adapter: str) -> list[Decision]:
@@ -118,7 +128,8 @@ def _shown(value: object) -> str:
 
 def learning_rate(spec: Spec, adapter: str, decisions: list[Decision]) -> float:
     """The peak learning rate, with a warning where the spec's lies outside what is known to work."""
-    row = DEFAULTS["learning_rate"][spec.method.kind]["full" if adapter in OWN_WEIGHTS else "adapter"]
+    rows = DEFAULTS["learning_rate"][spec.method.kind]
+    row = rows.get(adapter) or rows["full" if adapter in OWN_WEIGHTS else "adapter"]
     low, high = row["band"]
     wanted = spec.train.learning_rate
     kind = f"{spec.method.kind} with {adapter}"

@@ -3,14 +3,26 @@
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import GateRefused
+from entrypoint.run.targets import as_suffixes, check_modules, check_targets, expert_parameters, linear_layers, thaw, token_ids
+from schemas.errors import GateRefused, UsageError
 from schemas.job import AdapterJob, TrainJob
 
 
 def load_for_training(folder: Path, job: TrainJob) -> Any:
-    """The base as it is trained: fp32 masters for full weights, the run's precision under LoRA, NF4 under QLoRA."""
+    """The base as it is trained: fp32 masters for full weights, the run's precision for frozen ones, NF4 under QLoRA."""
     model = load_base(folder, **base_options(job))
     model.config.use_cache = False
+    return model
+
+
+def thawed(model: Any, job: TrainJob) -> Any:
+    """The model; of `freeze` with the weights that move in fp32, and the others frozen."""
+    if job.adapter.kind == "freeze":
+        thaw(model, job.adapter.layers, job.adapter.patterns)
+        if not job.strategy.startswith("zero"):  # DeepSpeed keeps fp32 masters by itself
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.float()
     return model
 
 
@@ -52,15 +64,38 @@ def load_base(folder: Path, kind: Any = None, new: tuple[str, ...] = (), **optio
     return model
 
 
-def lora_config(adapter: AdapterJob) -> Any:
-    """peft's configuration, or None for full weights."""
-    if adapter.kind == "full":
+def lora_config(adapter: AdapterJob, model: Any, tokenizer: Any) -> Any:
+    """peft's configuration for this model, or None where its own weights are trained. Raises UsageError for names that it does not have."""
+    if adapter.kind in ("full", "freeze"):
         return None
     from peft import LoraConfig
+    from transformers.pytorch_utils import Conv1D
 
     assert adapter.rank and adapter.alpha and adapter.targets
-    targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
-    return LoraConfig(task_type="CAUSAL_LM", r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout or 0.0, target_modules=targets)
+    excluded: list[str] = []
+    if adapter.targets == "all-linear":
+        targets, excluded = as_suffixes(linear_layers(model), model)
+    else:
+        targets = list(adapter.targets)
+        check_targets(model, targets)
+    if adapter.trainable_tokens and model.config.tie_word_embeddings:  # of models whose shape the plan could not read
+        raise UsageError("adapter.trainable_tokens: the model's input table is its output head too", "write modules_to_save: [embed_tokens]")
+    check_modules(model, adapter.modules_to_save)
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout or 0.0,
+        target_modules=targets,
+        exclude_modules=excluded or None,
+        target_parameters=expert_parameters(model) or None if adapter.experts else None,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        use_dora=adapter.kind == "dora",
+        use_rslora=adapter.kind == "rslora",
+        modules_to_save=list(adapter.modules_to_save) or None,
+        trainable_token_indices=token_ids(tokenizer, adapter.trainable_tokens) if adapter.trainable_tokens else None,
+        ensure_weight_tying=bool(adapter.modules_to_save or adapter.trainable_tokens) and bool(model.config.tie_word_embeddings),
+    )
 
 
 def load_plain(folder: Path) -> Any:

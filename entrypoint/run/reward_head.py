@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.load_model import base_options, load_base, placed
+from entrypoint.run.targets import HEAD
 from schemas.job import TrainJob
-
-HEAD = "score"
-"""The layer that transformers puts in place of the output head, in every architecture."""
 
 LARGEST_DIFFERENCE = 0.05
 """Share of the largest reward by which rounding to bf16 may move one, at least this much itself."""

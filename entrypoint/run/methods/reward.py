@@ -6,7 +6,8 @@ from trl import RewardConfig, RewardTrainer
 
 from entrypoint.run.methods.pairs import WholeCollator
 from entrypoint.run.methods.recipe import Recipe, switch_off_dropout
-from entrypoint.run.reward_head import HEAD, load_with_new_head
+from entrypoint.run.reward_head import load_with_new_head
+from entrypoint.run.targets import HEAD
 from schemas.job import TrainJob
 from schemas.method import Reward
 

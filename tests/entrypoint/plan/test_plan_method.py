@@ -148,3 +148,16 @@ def test_rows_that_cannot_be_packed_say_why(method: str, against: str) -> None:
     rows = "data: {train: [{source: /d}]}\n"
     assert against in why(plan_of(facts(H100), method + rows), "data.packing")[1]
     assert against in refusal(facts(H100), f"{method}data: {{train: [{{source: /d}}], packing: true}}", kind=UsageError)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("method: {kind: dpo}\ntrain: {label_smoothing: 0.1}", "write method.label_smoothing instead"),
+        ("method: {kind: kto}\ntrain: {label_smoothing: 0.1}", "smooths the loss of the next token, which kto does not take"),
+        ("method: {kind: orpo}\ntrain: {group_by_length: true}", "pairs, whose two answers differ in length"),
+        ("method: {kind: reward}\nadapter: {kind: freeze}", "reward's head is new"),
+    ],
+)
+def test_settings_of_another_loss_are_refused(text: str, words: str) -> None:
+    assert words in refusal(facts(H100), text, kind=UsageError)

@@ -18,7 +18,7 @@ from schemas.plan import Step
 
 JOB = TrainJob(
     method=Sft(kind="sft"), adapter=AdapterJob(kind="full"), device="cpu", strategy="ddp", ranks=2, nodes=2, precision="fp32", epochs=1, max_steps=None,
-    learning_rate=0.1, schedule="linear", warmup=0, weight_decay=0, max_grad_norm=1, micro_batch=1, accumulation=1, gradient_checkpointing=False,
+    learning_rate=0.1, weight_decay=0, max_grad_norm=1, micro_batch=1, accumulation=1, gradient_checkpointing=False,
     checkpoint_every=1, keep=1, seed=1, track=(),
 )  # fmt: skip
 
