@@ -54,6 +54,8 @@ class Load:
     """Tables as large as the vocabulary that are trained whole beside an adapter."""
 
     optimizer: str = "adamw"
+    all_logits: bool = False
+    """Label smoothing wants those of all tokens at once."""
 
     @property
     def words(self) -> str:
@@ -77,7 +79,7 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         "gradients": 4 * trained / shard_gradients,
         "optimizer": optimizer_bytes(shape, load) / shard_optimizer,
         "activations": _activation_bytes(shape, load),
-        "logits": min(load.micro_batch * load.length, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8),
+        "logits": _logits_at_once(load) * shape.vocabulary * (BYTES[load.precision] + 8),
     }
     if load.adapter not in OWN_WEIGHTS:
         terms["adapter"] = 4.0 * trained
@@ -121,6 +123,12 @@ def trained_weights(shape: ModelShape, load: Load) -> int:
         return min(load.layers, shape.layers) * (shape.linear_per_layer + 2 * shape.hidden)
     magnitudes = shape.outputs if load.adapter == "dora" else 0
     return shape.lora(load.rank) + magnitudes + load.tables * shape.vocabulary * shape.hidden
+
+
+def _logits_at_once(load: Load) -> int:
+    """Tokens whose logits exist together; where all do, the pass beside them keeps a chunk too."""
+    tokens = load.micro_batch * load.length
+    return min(tokens, LOGITS_CHUNK) + (tokens if load.all_logits else 0)
 
 
 def optimizer_bytes(shape: ModelShape, load: Load) -> float:

@@ -197,7 +197,7 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
             ranks = 1 if strategy == "single" else nodes * gpus or max(nodes, CPU_RANKS)
             made = Load(
                 kind, rank_of(spec), precision, strategy, ranks, 1, rows.longest, False, bool(gpus), offload, nodes,
-                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer,
+                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer, all_logits=bool(spec.train.label_smoothing),
             )  # fmt: skip
             found += [replace(made, gradient_checkpointing=again) for again in recompute]
     return found
