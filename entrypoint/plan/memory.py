@@ -71,6 +71,8 @@ class Load:
     """Tables as large as the vocabulary that are trained whole beside an adapter."""
 
     optimizer: str = "adamw"
+    all_logits: bool = False
+    """Label smoothing wants those of all tokens at once."""
 
     @property
     def tokens(self) -> int:
@@ -198,7 +200,8 @@ def _logits_bytes(shape: ModelShape, load: Load) -> float:
         return 0.0
     if load.logits in WHOLE_LOGITS:
         return float(load.tokens * shape.vocabulary * WHOLE_LOGITS[load.logits])
-    return float(min(load.tokens, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8))
+    at_once = min(load.tokens, LOGITS_CHUNK) + (load.tokens if load.all_logits else 0)  # where all exist, the pass beside them keeps a chunk too
+    return float(at_once * shape.vocabulary * (BYTES[load.precision] + 8))
 
 
 def _activation_bytes(shape: ModelShape, load: Load) -> float:

@@ -95,16 +95,18 @@ def test_a_loss_does_not_depend_on_how_the_batch_was_cut(prepared, sources, tmp_
     """8 rows at once, 8 times one, twice four: the same rows in each step, and so the same losses; with label smoothing too."""
     task = task_of(tmp_path, prepared, sources, hardware="{strategy: single}", train="{max_steps: 6, learning_rate: 1.0e-2, warmup: 0%, batch_tokens: 480}")
     curves = []
-    for smoothing in (0.0, 0.1):
-        for micro, accumulation in ((8, 1), (1, 8), (2, 4)):
-            optimisation = task.job.optimisation.model_copy(update={"label_smoothing": smoothing})
+    for smoothing, noise in ((0.0, None), (0.1, None), (0.0, 5.0)):
+        for micro, accumulation in ((8, 1), (1, 8), (2, 4))[: 1 if noise else 3]:
+            optimisation = task.job.optimisation.model_copy(update={"label_smoothing": smoothing, "neftune": noise})
             job = task.job.model_copy(update={"micro_batch": micro, "accumulation": accumulation, "optimisation": optimisation, "validation_rows": 4})
-            out = tmp_path / f"{smoothing}-{micro}x{accumulation}"
+            out = tmp_path / f"{smoothing}-{noise}-{micro}x{accumulation}"
             out.mkdir()
             run_forked(task.model_copy(update={"job": job, "output": str(out)}))
             curves.append([entry["loss"] for entry in json.loads((out / "curve.json").read_text()) if "loss" in entry])
             shutil.rmtree(out / "weights")
-    for first, second, third in (curves[:3], curves[3:]):
+    for first, second, third in (curves[:3], curves[3:6]):
         assert second == pytest.approx(first, abs=1e-5) and third == pytest.approx(first, abs=1e-5)
         assert first[-1] < 0.97 * first[0]
     assert curves[0][0] != pytest.approx(curves[3][0], rel=1e-3), "smoothing does something"
+    assert curves[0][0] != pytest.approx(curves[6][0], rel=1e-6), "noise does something"
+    assert curves[6][-1] < 0.97 * curves[6][0]
