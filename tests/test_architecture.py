@@ -43,7 +43,7 @@ ENVIRONMENT = {
     "entrypoint.probe": "machine and environment -> facts",
     "entrypoint.run.ranks": "torchrun's variables",
     "entrypoint.run.launch": "only writes: the ranks inherit it, torch reads it",
-    "entrypoint.run.execute": "a child inherits this process's environment",
+    "entrypoint.run.child": "a child inherits this process's environment",
     "entrypoint.run.hub_huggingface": "only writes: the hub's library takes its switches from there, in fetch's own process",
     "entrypoint.run.hub_modelscope": "only writes: as above",
     "entrypoint.run.gguf": "only writes: a progress bar switched off before tqdm is imported",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint import __version__
-from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid
+from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid, training_of
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import load_for_training, lora_config
@@ -61,10 +61,10 @@ def _go_on(trainer: Any, checkpoints: Path, events: Events) -> None:
 def _choose(checkpoints: Path) -> Path | None:
     """The first rank's choice, for all: nodes do not see at once what others wrote into a network file system."""
     if not is_one_of_several():
-        return newest_valid(checkpoints, say)
+        return newest_valid(checkpoints, training_of(checkpoints), say)
     import torch.distributed
 
-    chosen = newest_valid(checkpoints, say) if is_first() else None
+    chosen = newest_valid(checkpoints, training_of(checkpoints), say) if is_first() else None
     told = [chosen.name if chosen else None]
     torch.distributed.broadcast_object_list(told, src=0)
     return checkpoints / told[0] if told[0] else None
@@ -122,7 +122,7 @@ def build_trainer(task: Task, events: Events) -> Any:
     trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events, dealt.packs if job.pack_length else None))
     trainer.checkpoint_seconds, trainer.checkpoint_apart = job.checkpoint_seconds, job.checkpoint_apart
     trainer.checkpoint_manifest = Manifest(
-        stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"),
+        stage="checkpoint", name=task.name, identity=training_of(Path(task.output) / CHECKPOINTS), request="", job=job.model_dump(mode="json"),
         image_lock=task.image_lock, program=__version__, versions=versions(), files=(),
     )  # fmt: skip
     trainer.segments = [{"after_step": 0, **job.model_dump(mode="json", include=set(HOW)), "image_lock": task.image_lock, "program": __version__}]
