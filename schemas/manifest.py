@@ -3,7 +3,9 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.base import Record
 
@@ -18,6 +20,31 @@ class File(Record):
 
     bytes: int
     sha256: str
+
+
+Some = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class PreparedSplit(BaseModel):
+    """What prepare counted of the training rows, as far as a plan reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rows: Some
+    tokens: Some
+    longest: Some
+    """Tokens."""
+
+    sizes: tuple[tuple[Some, Some], ...] = ()
+    """Different lengths, and how many rows have each."""
+
+
+class PreparedSummary(BaseModel):
+    """The part of a prepared artifact's summary that a plan reads."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    train: PreparedSplit
 
 
 class Manifest(Record):
@@ -49,6 +76,13 @@ class Manifest(Record):
 
     finished_at: str = ""
     """For people; in no hash."""
+
+    @model_validator(mode="after")
+    def _counts_can_be_read(self) -> "Manifest":
+        """A plan divides by them: with others the artifact counts as damaged, and prepare makes it again."""
+        if self.stage == "prepare":
+            PreparedSummary.model_validate(self.summary)
+        return self
 
     @property
     def content(self) -> str:

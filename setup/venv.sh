@@ -22,5 +22,6 @@ python3 -m venv .venv
 .venv/bin/python -m pip install -qq --require-hashes --only-binary :all: -r "$LOCK"
 # The program itself runs from the checkout.
 echo "$PWD" > "$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/caisson.pth"
-printf '#!/bin/sh\nexec "%s/.venv/bin/python" -m entrypoint "$@"\n' "$PWD" > .venv/bin/caisson && chmod +x .venv/bin/caisson
+# The folder in which somebody types it may be another checkout: neither this process nor those that it starts take modules from there.
+printf '#!/bin/sh\nPYTHONSAFEPATH=1 exec "%s/.venv/bin/python" -m entrypoint "$@"\n' "$PWD" > .venv/bin/caisson && chmod +x .venv/bin/caisson
 touch "$STAMP"

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from entrypoint.run.access import refused_in_words
-from entrypoint.run.seal import faults, read_manifest, seal
+from entrypoint.run.seal import faults, seal
 from schemas.manifest import FILE_NAME, File, Manifest
 
 CHECKPOINTS = "checkpoints"
@@ -58,7 +58,7 @@ def seal_checkpoint(written: Path, step: int, manifest: Manifest, known: Mapping
 def newest_sealed(folder: Path, work: str) -> tuple[int, Manifest] | None:
     """The newest checkpoint of the training `work` that is whole as far as names and sizes tell: what `newest_valid` will choose unless
     bytes changed. Raises MachineError where this user may not look."""
-    for path in _checkpoints(folder):
+    for path in checkpoints_in(folder):
         found = inspect(path, work, hashes=False)
         if isinstance(found, Manifest):
             return _step(path), found
@@ -70,7 +70,7 @@ def newest_valid(folder: Path, work: str, say: Callable[[str], None]) -> Path | 
 
     Raises MachineError where this user may not read one: it may be whole, and the steps since an older one would be lost.
     """
-    for path in _checkpoints(folder):
+    for path in checkpoints_in(folder):
         found = inspect(path, work, hashes=True)
         if isinstance(found, Manifest):
             return path
@@ -110,24 +110,18 @@ def clear_the_way(folder: Path, resumed: Path | None) -> None:
     """Before training goes on: half-written folders go, and what was passed over no longer counts as a checkpoint."""
     for path in folder.glob(f"{PARTIAL}{PREFIX}*"):
         _remove(path)
-    for path in _checkpoints(folder):
+    for path in checkpoints_in(folder):
         if resumed is None or _step(path) > _step(resumed):
             _set_aside(path)
 
 
 def remove_old(folder: Path, keep: int) -> None:
     """Leave the newest `keep`; call only after a new one is sealed."""
-    for path in _checkpoints(folder)[keep:]:
+    for path in checkpoints_in(folder)[keep:]:
         shutil.rmtree(path)
 
 
-def sealed_checkpoints(folder: Path) -> list[tuple[Path, Manifest]]:
-    """Every checkpoint that has a manifest, newest first."""
-    found = ((path, read_manifest(path)) for path in _checkpoints(folder))
-    return [(path, manifest) for path, manifest in found if manifest is not None]
-
-
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints_in(folder: Path) -> list[Path]:
     """Folders with the name of a checkpoint, newest first; links and files of such a name are not ours. Empty where there is no folder."""
     with refused_in_words(folder):
         try:
