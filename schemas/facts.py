@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.base import Record
 
@@ -13,12 +14,12 @@ SLOWEST = 1e-3
 
 Size = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
-Speed = Annotated[float, Field(ge=SLOWEST, le=1e4)]
+Speed = Annotated[float, Field(ge=SLOWEST, lt=1e6, allow_inf_nan=False)]
 
 
 def _printable(value: str) -> str:
     if not value.isprintable():
-        raise ValueError("holds characters that cannot be printed, which would reach the terminal as commands")
+        raise PydanticCustomError("printable", "holds characters that cannot be printed and would reach the terminal as commands")
     return value
 
 
@@ -118,7 +119,7 @@ class Facts(Record):
     @model_validator(mode="after")
     def _accelerators_belong_to_cuda(self) -> "Facts":
         if self.device == "cpu" and self.accelerators:
-            raise ValueError("device is cpu and accelerators are named: write device: cuda, or no accelerators")
+            raise PydanticCustomError("device", "device is cpu and accelerators are named: one of the two is wrong")
         return self
 
     @property

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.base import Record
 
@@ -77,18 +77,18 @@ class Manifest(Record):
     finished_at: str = ""
     """For people; in no hash."""
 
-    @model_validator(mode="after")
-    def _counts_can_be_read(self) -> "Manifest":
-        """A plan divides by them: with others the artifact counts as damaged, and prepare makes it again."""
-        if self.stage == "prepare":
-            PreparedSummary.model_validate(self.summary)
-        return self
-
     @property
     def content(self) -> str:
         """sha256 over the files: the same bytes give the same digest whenever and wherever they were made."""
         listed = [(f.path, f.bytes, f.sha256) for f in self.files]
         return hashlib.sha256(json.dumps(listed, separators=(",", ":")).encode()).hexdigest()
+
+
+def check_summary(manifest: Manifest) -> None:
+    """Raise ValidationError where a plan could not count with what a manifest says: the artifact is as damaged as one whose manifest cannot
+    be read, and its stage makes it again."""
+    if manifest.stage == "prepare":
+        PreparedSummary.model_validate(manifest.summary)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The host's environment in .venv: `caisson` outside a container, and what the light tests need. Hash-locked; made anew when the lock changes.
+# The host's environment in .venv: `caisson` outside a container, and what the light tests need. Hash-locked; made anew when the lock or this file changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LOCK=tests/requirements.txt
-STAMP=.venv/$(sha256sum "$LOCK" | cut -c1-16)
+STAMP=.venv/$(cat "$LOCK" setup/venv.sh | sha256sum | cut -c1-16)
 [ -f "$STAMP" ] && command -v curl >/dev/null && exit 0
 PATH=${PATH//"$PWD/.venv/bin:"/}    # a new environment is not made from the one that it replaces
 

@@ -34,11 +34,12 @@ def refusal(error: OSError, place: Path) -> MachineError | None:
 
 @contextmanager
 def refused_in_words(place: Path) -> Iterator[None]:
-    """Around work on files at or below `place`: MachineError for what `refusal` knows. Errors of files elsewhere stay as they are."""
+    """Around work on files at, below or on the way to `place`: MachineError for what `refusal` knows. Errors of files elsewhere stay as they are."""
     try:
         yield
     except OSError as error:
-        told = refusal(error, place) if _named(error, place).is_relative_to(place) else None
+        path = _named(error, place)
+        told = refusal(error, place) if path.is_relative_to(place) or place.is_relative_to(path) else None
         if told is None:
             raise
         raise told from None

@@ -107,12 +107,15 @@ def _incomplete(made: Manifest) -> str:
 
 
 def clear_the_way(folder: Path, resumed: Path | None) -> None:
-    """Before training goes on: half-written folders go, and what was passed over no longer counts as a checkpoint."""
-    for path in folder.glob(f"{PARTIAL}{PREFIX}*"):
-        _remove(path)
-    for path in checkpoints_in(folder):
-        if resumed is None or _step(path) > _step(resumed):
-            _set_aside(path)
+    """Before training goes on: half-written folders go, and what was passed over no longer counts as a checkpoint.
+
+    Raises MachineError where this user may not do that."""
+    with refused_in_words(folder):
+        for path in folder.glob(f"{PARTIAL}{PREFIX}*"):
+            _remove(path)
+        for path in checkpoints_in(folder):
+            if resumed is None or _step(path) > _step(resumed):
+                _set_aside(path)
 
 
 def remove_old(folder: Path, keep: int) -> None:
