@@ -73,11 +73,11 @@ def test_the_program_needs_room_on_a_cpu() -> None:
 @pytest.mark.parametrize(
     ("named", "memory", "advice"),
     [
-        ("ddp", 48.0, "use hardware: {strategy: zero3}"),
-        ("single", 48.0, "use hardware: {strategy: zero3}"),
-        ("zero2", 48.0, "use hardware: {strategy: zero3}"),
+        ("ddp", 40.0, "use hardware: {strategy: zero3}"),
+        ("single", 40.0, "use hardware: {strategy: zero3}"),
+        ("zero2", 40.0, "use hardware: {strategy: zero3}"),
         ("ddp", 79.6, "use hardware: {strategy: zero2}"),
-        ("ddp", 24.0, "use hardware: {strategy: zero3, offload: cpu}, which is slower"),
+        ("ddp", 14.0, "use hardware: {strategy: zero3, offload: cpu}, which is slower"),
     ],
 )
 def test_shards_are_advised_before_the_host_s_memory(named: str, memory: float, advice: str) -> None:
