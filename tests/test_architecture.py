@@ -50,7 +50,7 @@ ENVIRONMENT = {
 }
 
 ELSEWHERE = {
-    "entrypoint.__main__": "three lines; every test that starts `python -m entrypoint` runs them",
+    "entrypoint.__main__": "a few lines; every test that starts `python -m entrypoint` runs them, tests/entrypoint/run/test_child.py stops them early",
     "entrypoint.plan.tables": "data; tests/entrypoint/plan and the golden plans read it, tests/images/test_locks.py checks its locks",
     "entrypoint.plan.inputs": "a record with one lookup; every test of a plan goes through it",
     "entrypoint.plan.step": "tests/entrypoint/plan/test_plan_identity.py and the golden plans",

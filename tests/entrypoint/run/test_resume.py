@@ -111,3 +111,25 @@ def test_stopped_after_its_last_step_it_takes_no_other(sources, fetched, tmp_pat
     assert "goes on from step-5" in said, said
     assert outcome(cut) == outcome(whole)
     assert outcome(whole)[0][-1]["epoch"] % 1, "stopped in mid-epoch"
+
+
+def test_what_others_left_among_the_checkpoints_is_not_gone_on_from(sources, fetched, tmp_path):
+    """A whole checkpoint of another training, files that no manifest lists, and names that are nearly ours."""
+    path = spec(tmp_path, *sources, hardware="{strategy: single}", train=SETTINGS)
+    store = shutil.copytree(fetched, tmp_path / "cut")
+    kill_after(path, store, tmp_path, steps=5)
+    (checkpoints,) = (store / "tiny" / "train").glob(".partial-*/checkpoints")
+    newest = max(checkpoints.glob("step-*"), key=lambda found: int(found.name.removeprefix("step-")))
+    (newest / "rank-00001.safetensors").write_bytes((newest / "rank-00000.safetensors").read_bytes())
+    (newest / "rank-00009.safetensors").touch()
+    other = shutil.copytree(newest, checkpoints / "step-90") / "manifest.json"
+    other.write_text(other.read_text().replace(json.loads(other.read_text())["identity"], "f" * 16))
+    (checkpoints / "step-91").symlink_to(newest)
+    (checkpoints / "step-92").touch()
+    for name in ("step-²", "step-10.mine"):
+        (checkpoints / name).mkdir()
+    (checkpoints / ".partial-step-11").touch()
+    said = run("train", path, "--store", store, cwd=tmp_path)
+    assert "passes over step-90: it belongs to another training" in said, said
+    assert f"goes on from {newest.name}\n" in said, said
+    assert artifact_of(store)
