@@ -74,13 +74,14 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> Iterable[Any]:
 class FragmentReader:
     """What all processes wrote, found by parameter and range."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, names: Iterable[str]):
+        """`names` are the files to read: those that the manifest lists. Another that lies beside them is nobody's word."""
         from safetensors import safe_open
 
         self.folder = folder
         self.places: dict[tuple[str, str], list[tuple[int, Any, str]]] = defaultdict(list)
-        for path in sorted(folder.glob("rank-*.safetensors")):
-            opened = safe_open(path, framework="pt")
+        for file in sorted(names):
+            opened = safe_open(folder / file, framework="pt")
             for key in opened.keys():  # noqa: SIM118  (safe_open is no mapping)
                 kind, _, rest = key.partition("/")
                 name, _, start = rest.rpartition("@")
