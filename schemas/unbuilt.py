@@ -4,8 +4,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "data.train.*.format": ("sharegpt", "alpaca", "completion", "text", "preference", "kto", "prompt"),
     "data.validation.*.format": ("sharegpt", "alpaca", "completion", "text", "preference", "kto", "prompt"),
     "data.too_long": ("truncate", "split"),
-    "method.kind": ("pretrain", "dpo", "ipo", "orpo", "simpo", "cpo", "kto", "reward", "distil", "grpo", "rloo", "ppo"),
-    "adapter.kind": ("dora", "rslora", "pissa", "lora+", "freeze"),
+    "method.kind": ("grpo", "rloo", "ppo"),
+    "adapter.kind": ("adalora", "ia3", "vera", "loha", "lokr", "oft", "boft", "bone"),
     "hardware.offload": ("nvme",),
     "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
     "serve.engine": ("lmdeploy",),
@@ -15,6 +15,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 KEYS: dict[str, tuple[str, ...]] = {
     "data": ("streaming", "template"),
     "data.train.*": ("weight", "max_rows", "columns"),
+    "method": ("endpoint", "on_policy", "precompute", "reference"),
     "hardware": ("offload_path",),
     "serve": ("adapters", "replicas", "parity"),
 }

@@ -118,10 +118,17 @@ def clear_the_way(folder: Path, resumed: Path | None) -> None:
                 _set_aside(path)
 
 
-def remove_old(folder: Path, keep: int) -> None:
-    """Leave the newest `keep`; call only after a new one is sealed."""
+def remove_old(folder: Path, keep: int, spare: int | None = None) -> None:
+    """Leave the newest `keep`, and the one of step `spare`; call only after a new one is sealed."""
     for path in checkpoints_in(folder)[keep:]:
-        shutil.rmtree(path)
+        if _step(path) != spare:
+            shutil.rmtree(path)
+
+
+def valid_at(folder: Path, step: int, work: str) -> Path | None:
+    """The checkpoint of one step of the training `work`, where every byte is as it was sealed. Raises MachineError where it may not be read."""
+    path = next((path for path in checkpoints_in(folder) if _step(path) == step), None)
+    return path if path is not None and isinstance(inspect(path, work, hashes=True), Manifest) else None
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Files of a checkpoint's tensors: every parameter's state in flat pieces, so that any number of processes can read what others wrote.
 
-A key is KIND/NAME@START: elements START, START+1, ... of the flattened tensor KIND (weight, exp_avg, ...) of parameter NAME. The files
-are safetensors; they are written here and not by its library because the hash is taken while the bytes pass, without the interpreter's
+A key is KIND/NAME@START: elements START, START+1, ... of the flattened tensor KIND (weight, exp_avg, ...) of parameter NAME. A KIND that
+begins with WHOLE is not cut up: it has a shape of its own, such as a number for each row. The files are safetensors; they are written here and not by its library because the hash is taken while the bytes pass, without the interpreter's
 lock: reading a file again to hash it takes as long as writing it.
 """
 
@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 
+from entrypoint.run.seal import read_manifest
 from schemas.errors import GateRefused
 from schemas.manifest import File
 
 CHUNK = 16 << 20
+WHOLE = "whole:"
 NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL",
@@ -28,13 +30,13 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Fragment:
-    """A flat piece of one tensor, where it lies in memory now."""
+    """A flat piece of one tensor, or a whole one of any shape, where it lies in memory now."""
 
     kind: str
     name: str
     start: int
     tensor: torch.Tensor
-    """Of shape (elements,)."""
+    """Of shape (elements,), but of any shape for a kind that begins with WHOLE."""
 
     @property
     def key(self) -> str:
@@ -70,16 +72,22 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> Iterable[Any]:
             yield memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
 
 
+def listed_tensors(folder: Path) -> list[str]:
+    """Files of tensors that a checkpoint's manifest lists."""
+    sealed = read_manifest(folder)
+    return [file.path for file in sealed.files if file.path.endswith(".safetensors")] if sealed else []
+
+
 class FragmentReader:
     """What all processes wrote, found by parameter and range."""
 
-    def __init__(self, folder: Path, names: Iterable[str]):
-        """`names` are the files to read: those that the manifest lists. Another that lies beside them is nobody's word."""
+    def __init__(self, folder: Path, names: Iterable[str] | None = None):
+        """`names` are the files to read, as a rule those that the manifest lists: another that lies beside them is nobody's word."""
         from safetensors import safe_open
 
         self.folder = folder
         self.places: dict[tuple[str, str], list[tuple[int, Any, str]]] = defaultdict(list)
-        for file in sorted(names):
+        for file in sorted(listed_tensors(folder) if names is None else names):
             opened = safe_open(folder / file, framework="pt")
             for key in opened.keys():  # noqa: SIM118  (safe_open is no mapping)
                 kind, _, rest = key.partition("/")
@@ -89,6 +97,11 @@ class FragmentReader:
     def kinds(self, name: str) -> list[str]:
         """What was kept of a parameter."""
         return sorted(kind for kind, of in self.places if of == name)
+
+    def whole(self, kind: str, name: str) -> torch.Tensor:
+        """A tensor that was not cut up, in its own shape."""
+        (_, opened, key) = self.places[kind, name][0]
+        return opened.get_tensor(key)
 
     def read(self, kind: str, name: str, start: int, count: int) -> torch.Tensor:
         """Elements `start` to `start + count`, flat; GateRefused where one of them is nowhere."""

@@ -21,7 +21,7 @@ class Resume:
         self.name = folder.name
         sealed = read_manifest(folder)
         listed = {file.path for file in sealed.files} if sealed else set()
-        self.reader = FragmentReader(folder, (name for name in listed if name.endswith(".safetensors")))
+        self.reader = FragmentReader(folder)
         self.state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
         notes = rank_notes(rank())
         self.notes: dict[str, Any] | None = json.loads((folder / notes).read_text(encoding="utf-8")) if notes in listed else None
@@ -43,6 +43,7 @@ class Resume:
             "flos": trainer.state.total_flos,
             "tokens": trainer._total_train_tokens,
             "bad_steps": trainer.bad_steps.counts(),
+            "judged": trainer.judge.counts(),
             "validation_due": trainer.validation_due,
             "scheduled": _schedule(trainer).last_epoch,
             "scaler": scaler.state_dict() if scaler is not None else {},
@@ -67,6 +68,7 @@ class Resume:
         trainer.state.total_flos = state["flos"]
         trainer._total_train_tokens = state["tokens"]
         trainer.bad_steps.set_counts(state["bad_steps"])
+        trainer.judge.set_counts(state["judged"])
         trainer.validation_due = state.get("validation_due", False)
 
     def set_schedule(self, trainer: Any, base: Any) -> None:
