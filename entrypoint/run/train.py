@@ -65,7 +65,7 @@ def _take_best(trainer: Any, checkpoints: Path) -> None:
     trainer.taken = trainer.state.global_step
     if step is None or step == trainer.taken:
         return
-    found = _agreed(valid_at(checkpoints, training_of(checkpoints), step) if is_first() else None, checkpoints)
+    found = _agreed(valid_at(checkpoints, step, training_of(checkpoints)) if is_first() else None, checkpoints)
     if is_first():
         say(
             f"  the weights are those of step {step}, the best"
