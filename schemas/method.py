@@ -7,6 +7,8 @@ from schemas.base import Section
 RowKind = Literal["text", "pair", "labelled"]
 """What a prepared row is: docs/decisions/007."""
 
+LossOn = Literal["assistant", "last", "all", "weight"]
+
 
 class Sft(Section):
     """Supervised fine-tuning on conversations."""
@@ -16,8 +18,9 @@ class Sft(Section):
     kind: Literal["sft"]
     """Supervised fine-tuning."""
 
-    loss_on: Literal["assistant", "all"] = "assistant"
-    """Which tokens are learned: the assistant's turns with their end-of-turn token, or every token."""
+    loss_on: LossOn = "assistant"
+    """Which tokens are learned: the assistant's turns with their end-of-turn token, the last of them, every token, or the assistant's turns but those whose
+    message has `weight: 0`."""
 
 
 Method = Sft

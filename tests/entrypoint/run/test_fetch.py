@@ -162,7 +162,7 @@ def test_rows_in_order(here, tmp_path):
     ("source", "error", "said"),
     [
         ("trian.jsonl", UsageError, "is not there\n    did you mean {data}/train.jsonl?"),
-        ("empty", UsageError, "holds no .jsonl or .json file"),
+        ("empty", UsageError, "holds no file of rows"),
         ("*.csv", UsageError, "matches no file"),
         ("no/such/*.jsonl", UsageError, "matches no file"),
         ("out.jsonl", GateRefused, "is a link that leaves its folder"),

@@ -6,6 +6,7 @@ pytest.importorskip("transformers")
 
 from tiny import CHATML, tokenizer
 
+from entrypoint.run.rows import Row
 from entrypoint.run.template import Renderer, TemplateFault, stop_ids
 
 pytestmark = pytest.mark.image
@@ -19,7 +20,7 @@ TALK = (
 
 
 def learned(renderer, messages):
-    (encoded,) = renderer.encode([renderer.render(messages)])
+    (encoded,) = renderer.encode(renderer.render(Row("x", messages)))
     return renderer.tokenizer.decode([i for i, s in zip(encoded.ids.tolist(), encoded.supervised.tolist(), strict=True) if s])
 
 
@@ -44,19 +45,19 @@ def test_white_space_before_digits_is_learned_too(answer):
 
 def test_all_learns_every_token():
     renderer = make(loss_on="all")
-    assert learned(renderer, TALK) == renderer.render(TALK)[0]
+    assert learned(renderer, TALK) == renderer.render(Row("x", TALK))[0].text
 
 
 def test_the_token_ids_are_those_of_the_whole_text():
     renderer = make()
-    text, _ = renderer.render(TALK)
-    (encoded,) = renderer.encode([renderer.render(TALK)])
-    assert encoded.ids.tolist() == renderer.tokenizer(text, add_special_tokens=False)["input_ids"]
+    (rendered,) = renderer.render(Row("x", TALK))
+    (encoded,) = renderer.encode([rendered])
+    assert encoded.ids.tolist() == renderer.tokenizer(rendered.text, add_special_tokens=False)["input_ids"]
 
 
 def test_the_prompt_is_the_start_of_the_trained_text():
     renderer = make()
-    (encoded,) = renderer.encode([renderer.render(TALK)])
+    (encoded,) = renderer.encode(renderer.render(Row("x", TALK)))
     prompt = renderer.prompt_ids(TALK[:3])
     assert encoded.ids.tolist()[: len(prompt)] == prompt
     assert encoded.supervised[: len(prompt)].sum() == len(renderer.tokenizer("Hi there.<|im_end|>")["input_ids"])
@@ -64,24 +65,24 @@ def test_the_prompt_is_the_start_of_the_trained_text():
 
 def test_a_template_without_an_end_token_is_refused():
     with pytest.raises(TemplateFault, match="no end-of-turn token that serving stops on"):
-        make(CHATML.replace("<|im_end|>", "")).render(TALK)
+        make(CHATML.replace("<|im_end|>", "")).render(Row("x", TALK))
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused():
     shortened = CHATML.replace("m['content']", "(m['content'] if loop.last else '...')")
     with pytest.raises(TemplateFault, match="rewrites earlier turns"):
-        make(shortened).render(TALK)
+        make(shortened).render(Row("x", TALK))
 
 
 def test_a_template_that_refuses_the_roles_is_a_rejection():
     with pytest.raises(TemplateFault, match="the chat template refuses the conversation"):
-        make("{{ raise_exception('no system here') }}").render(TALK)
+        make("{{ raise_exception('no system here') }}").render(Row("x", TALK))
 
 
 @pytest.mark.parametrize("template", ["{{ 1 + 'a' }}", "{{ messages[0]['content'].index('x') }}", "{{ messages.foo.bar }}", "{% for %}"])
 def test_a_template_that_is_a_wrong_program_is_a_rejection(template):
     with pytest.raises(TemplateFault, match="the chat template refuses the conversation"):
-        make(template).render(TALK)
+        make(template).render(Row("x", TALK))
 
 
 def test_stop_ids_are_those_of_the_generation_config_and_the_tokenizer():
