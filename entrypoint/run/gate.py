@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,11 @@ from entrypoint.run.template import Encoded, Rendered, Renderer
 from schemas.job import PrepareJob
 
 BATCH_ROWS = 512
-BATCH_LETTERS = 1_000_000
+BATCH_LETTERS = 400_000
 """A batch ends with either: rows can be short and rows can be long."""
+
+AHEAD = 2
+"""Batches that wait for the tokenizer or are in it, so that it never waits."""
 
 NO_LOSS = "no token carries loss"
 
@@ -45,8 +49,8 @@ class Gate:
         self.chooser = Chooser(job, tally, keys)
         self.writers = {split: ShardWriter(output, split, job.rows == "labelled") for split in SPLITS}
         self.takes = "raw" if job.raw else {"text": "conversation"}.get(job.rows, job.rows)
-        self.worker = ThreadPoolExecutor(1)
-        self.waiting: deque[tuple[list[Admitted], Future[list[Encoded]]]] = deque()
+        self.workers = ThreadPoolExecutor(AHEAD)  # the tokenizer's own threads are behind both: while one takes the lock, the other's batch goes on
+        self.waiting: deque[tuple[list[Admitted], Future[list[Any]]]] = deque()
 
     def pass_rows(self, found: Iterable[Row | Rejected], split: str | None, source: Source, seal: Callable[[], None]) -> None:
         """Rows of one source into a split, or into both by their content where `split` is None; `seal` is called where a part of them is full.
@@ -93,8 +97,8 @@ class Gate:
             except Fault as fault:
                 self._reject(Rejected(row.where, fault.reason, fault.detail, _words(row)), source)
         if admitted:
-            self.waiting.append((admitted, self.worker.submit(self.renderer.encode, [r for a in admitted for r in a.rendered])))
-        while len(self.waiting) > 1:
+            self.waiting.append((admitted, self.workers.submit(self.renderer.tokenize, [r for a in admitted for r in a.rendered])))
+        while len(self.waiting) > AHEAD:
             self._keep(*self.waiting.popleft())
 
     def _of_the_method(self, batch: list[Row], source: Source) -> list[Row]:
@@ -106,8 +110,8 @@ class Gate:
                 self._reject(Rejected(row.where, f"not a kind of row that {self.job.method} takes", detail, _words(row)), source)
         return [row for row in batch if row.kind == self.takes]
 
-    def _keep(self, admitted: list[Admitted], encoded: Future[list[Encoded]]) -> None:
-        rest = iter(encoded.result())
+    def _keep(self, admitted: list[Admitted], encodings: Future[list[Any]]) -> None:
+        rest = iter(self.renderer.finish([r for a in admitted for r in a.rendered], encodings.result()))
         for one in admitted:
             sequences = [next(rest) for _ in one.rendered]
             try:
@@ -121,7 +125,7 @@ class Gate:
         if one.row.kind == "pair":
             _check_shared_prompt(*sequences)
         for sequence in sequences:
-            if not sequence.supervised.any():
+            if not np.count_nonzero(sequence.supervised):
                 raise Fault(NO_LOSS)
         fitted = []
         for example in examples:
@@ -172,7 +176,7 @@ class Gate:
         self.tally.thoughts_left_out += any(r.thoughts_left_out for r in one.rendered)
         counted = self.tally.train if one.split == "train" else self.tally.validation
         for example in examples:
-            learned = sum(int(s.supervised.sum()) for s in example)
+            learned = sum(int(np.count_nonzero(s.supervised)) for s in example)
             for _ in range(one.copies):
                 counted.count([len(s.ids) for s in example], learned)
                 for sequence in example:

@@ -9,6 +9,7 @@ from entrypoint.run.rejection import Rejected
 from entrypoint.run.row_names import COLUMN_SUFFIXES, SUFFIXES, kind_of
 from entrypoint.run.text_files import Records, read_text_file
 
+
 @dataclass
 class Place:
     """How far a source has been read."""

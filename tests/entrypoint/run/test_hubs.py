@@ -264,7 +264,7 @@ def taken(tmp_path):
 )
 def test_some_rows_of_a_repository(here, hub, inside, expected, tmp_path):
     names = ("data/train-0.parquet", "data/train-1.parquet", "data/test.csv.gz", "data/readme.txt", "notes/a.txt", "notes/state.json")
-    with HubServer({"datasets/org/rows": Repository({name: b"x" for name in names})}) as server:
+    with HubServer({"datasets/org/rows": Repository(dict.fromkeys(names, b"x"))}) as server:
         here(server.url, f"{hub}://org/rows{inside}", role="data")
     assert taken(tmp_path) == expected
 

@@ -79,7 +79,12 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("a part of no type", messages(turn(content=[{"text": "a"}])), TEXT, "message 2 has a list whose parts have no type"),
     ("a part without text", messages(turn(content=[{"type": "text"}])), TEXT, "message 2 has a part without text"),
     ("thinking is a list", messages(turn(reasoning_content=["a"])), "thinking must be text", "message 2: reasoning_content is list"),
-    ("thinking twice", messages(turn(reasoning_content="a", thinking="a")), "the thinking of a turn is given twice", "message 2 has reasoning_content, thinking"),
+    (
+        "thinking twice",
+        messages(turn(reasoning_content="a", thinking="a")),
+        "the thinking of a turn is given twice",
+        "message 2 has reasoning_content, thinking",
+    ),
     ("tools are a number", {**GOOD, "tools": 3}, "`tools` must be a list", "it is int"),
     ("a tool without a name", {**GOOD, "tools": [{}]}, "a tool without a name", ""),
     ("empty answer", messages(turn(content="")), "an empty assistant turn", "message 2"),
