@@ -4,7 +4,7 @@ import difflib
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Auto, Many, Percent, Section
@@ -128,6 +128,12 @@ class Data(Section):
     """What happens to rows over max_length: refuse the run, leave them out, cut them so that the answer's end token stays, or split them: raw text anywhere, a
     conversation between turns. All are counted."""
 
+    packing: Auto[bool] = None
+    """Lay several rows into one sequence, none of which sees another: no time is spent on padding. auto: where method and model allow it."""
+
+    pack_length: Auto[Annotated[int, Field(ge=16, le=1_048_576)]] = None
+    """Tokens of one pack. auto: the longest row, or more where a step learns from much more than that."""
+
     max_rejected: Percent = 0.01
     """More bad rows than this share refuse the run."""
 
@@ -136,3 +142,12 @@ class Data(Section):
 
     template: Auto[Annotated[str, AfterValidator(check_template)]] = None
     """The chat template: chatml, llama3, zephyr, alpaca, or the path of a Jinja file. It goes with the tuned model. auto: the model's own."""
+
+    @model_validator(mode="after")
+    def _pack(self) -> "Data":
+        if self.pack_length is not None and self.packing is False:
+            raise PydanticCustomError("packing", "rows are not packed, so packs have no length", {"fix": "take `pack_length` out, or `packing: false`"})
+        if self.pack_length is not None and self.max_length is not None and self.pack_length < self.max_length:
+            given = {"pack": self.pack_length, "row": self.max_length, "fix": f"write pack_length: {self.max_length} or more"}
+            raise PydanticCustomError("packing", "a pack of {pack} tokens cannot hold a row of {row}", given)
+        return self

@@ -111,6 +111,9 @@ class TrainJob(Record):
     accumulation: int
     """Micro-batches a rank adds up before an optimizer step."""
 
+    pack_length: int | None = None
+    """Tokens of a pack, which then stands for a row here; None: rows are padded to the longest of a micro-batch."""
+
     gradient_checkpointing: bool
     checkpoint_every: int
     """Optimizer steps."""

@@ -10,7 +10,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 """Values by their place; `*` stands for a place in a list."""
 
 KEYS: dict[str, tuple[str, ...]] = {
-    "data": ("packing", "streaming"),
+    "data": ("streaming",),
     "hardware": ("offload_path",),
     "serve": ("adapters", "replicas", "parity"),
 }

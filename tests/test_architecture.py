@@ -79,6 +79,7 @@ ELSEWHERE = {
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     "schemas.facts": "tests/entrypoint/test_probe.py makes them, tests/specs/test_specs.py reads the recorded ones",
+    "schemas.packs": "tests/entrypoint/run/test_packing.py compares it with the plain algorithm, tests/entrypoint/plan/test_plan_packing.py counts with it",
     "schemas.manual": "tests/schemas/test_generate.py",
 }  # fmt: skip
 """Modules whose test has another name, each with where it is."""

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import random
-
 import signal
 import statistics
 import subprocess
@@ -103,7 +102,14 @@ def rate(model: Path, work: Path) -> dict:
             }
         )
         print(trials[-1], tokens, file=sys.stderr)
-    return {"rows": rows, "tokens": tokens, "bytes": (work / "small" / "rows.jsonl").stat().st_size, "trials": trials, "median_ratio": statistics.median(t["ratio"] for t in trials), "median_core_ratio": statistics.median(t["core_ratio"] for t in trials)}
+    return {
+        "rows": rows,
+        "tokens": tokens,
+        "bytes": (work / "small" / "rows.jsonl").stat().st_size,
+        "trials": trials,
+        "median_ratio": statistics.median(t["ratio"] for t in trials),
+        "median_core_ratio": statistics.median(t["core_ratio"] for t in trials),
+    }
 
 
 def start_leaf(work: Path, wanted: Task) -> subprocess.Popen:
@@ -158,8 +164,16 @@ def kill(model: Path, work: Path) -> dict:
     process = start_leaf(work, task(model, work, "k", disturbed))
     said, _ = process.communicate()
     assert process.returncode == 0, said
-    same = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in calm.iterdir()} == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in disturbed.iterdir()}
-    return {"undisturbed_seconds": round(seconds, 1), "kills": kills, "goes_on": gone_on + [line for line in said.splitlines() if "goes on" in line], "files": len(list(calm.iterdir())), "byte_identical": same}
+    same = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in calm.iterdir()} == {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in disturbed.iterdir()
+    }
+    return {
+        "undisturbed_seconds": round(seconds, 1),
+        "kills": kills,
+        "goes_on": gone_on + [line for line in said.splitlines() if "goes on" in line],
+        "files": len(list(calm.iterdir())),
+        "byte_identical": same,
+    }
 
 
 def main() -> None:

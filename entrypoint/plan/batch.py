@@ -33,26 +33,42 @@ class Rows:
     """Tokens."""
 
     assumed: bool
+    pack: int | None = None
+    """Tokens of a pack, where these rows are packs; None: they are rows."""
+
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Different lengths, falling, and how many rows have each; empty where they are not known."""
+
+    def words(self, count: int) -> str:
+        """So many of them, for people."""
+        return f"{count:,} {'pack' if self.pack else 'row'}{'' if count == 1 else 's'}"
+
+
+def step_tokens(spec: Spec, rows: Rows) -> tuple[int, str]:
+    """Tokens that one optimizer step learns from, and why."""
+    tokens = spec.train.batch_tokens
+    if tokens:
+        return tokens, "set in the spec"
+    if rows.count is None:
+        return BATCH_TOKENS[1], "largest automatic batch until the rows are counted"
+    epoch = rows.count * rows.mean
+    tokens = int(min(max(epoch / STEPS_PER_EPOCH, BATCH_TOKENS[0]), BATCH_TOKENS[1]))
+    return tokens, f"{epoch:,.0f} tokens an epoch over {STEPS_PER_EPOCH} steps, kept within {BATCH_TOKENS[0]} and {BATCH_TOKENS[1]:,}"
 
 
 def batch_rows(spec: Spec, rows: Rows, ranks: int, decisions: list[Decision]) -> int:
     """Rows of one optimizer step over all ranks."""
-    tokens = spec.train.batch_tokens
-    mean = f"rows of {rows.longest:,} tokens assumed until prepare has counted them" if rows.assumed else f"counted mean row of {rows.mean:.0f} tokens"
-    if tokens:
-        why = f"set in the spec; {mean}"
-    elif rows.count is None:
-        tokens, why = BATCH_TOKENS[1], "largest automatic batch until the rows are counted"
+    tokens, why = step_tokens(spec, rows)
+    if rows.assumed:
+        why += f"; {'packs' if rows.pack else 'rows'} of {rows.longest:,} tokens assumed until prepare has counted them"
     else:
-        epoch = rows.count * rows.mean
-        tokens = int(min(max(epoch / STEPS_PER_EPOCH, BATCH_TOKENS[0]), BATCH_TOKENS[1]))
-        why = f"{epoch:,.0f} tokens an epoch over {STEPS_PER_EPOCH} steps, kept within {BATCH_TOKENS[0]} and {BATCH_TOKENS[1]:,}; {mean}"
+        why += f"; counted mean {'pack' if rows.pack else 'row'} of {rows.mean:.0f} tokens"
     count = max(1, round(tokens / rows.mean))
     if rows.count is not None:
         count = min(count, rows.count)
     if count < ranks:
-        count, why = ranks, f"{why}; at least one row for each of {ranks} processes"
-    decisions.append(Decision(field="train.batch_tokens", value=f"{tokens:,} ({count} rows)", why=why))
+        count, why = ranks, f"{why}; at least {rows.words(1)} for each of {ranks} processes"
+    decisions.append(Decision(field="train.batch_tokens", value=f"{tokens:,} ({rows.words(count)})", why=why))
     return count
 
 

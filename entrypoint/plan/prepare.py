@@ -41,7 +41,13 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         template="auto" if template is None else cast(NamedTemplate, template) if template in NAMED_TEMPLATES else "given",
         seed=spec.train.seed,
     )
-    wanted = {"data": spec.data.model_dump(mode="json"), "rows": spec.method.rows, "loss_on": job.loss_on, "raw": job.raw, "seed": spec.train.seed}
+    wanted = {
+        "data": spec.data.model_dump(mode="json", exclude={"packing", "pack_length"}),
+        "rows": spec.method.rows,
+        "loss_on": job.loss_on,
+        "raw": job.raw,
+        "seed": spec.train.seed,
+    }
     step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, ("model", "data"), wanted)
     return Plan(name=spec.name, steps=(step,), decisions=(decision, *_template_decision(spec)))
 

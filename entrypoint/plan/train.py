@@ -14,6 +14,7 @@ from entrypoint.plan.memory import SHARD_WEIGHTS, Load, live_weights, trained_we
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
+from entrypoint.plan.packing import pack_rows
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
 from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
@@ -41,13 +42,13 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     check_device(facts)
     check_offload(spec)
     check_nodes(spec, facts, decisions)
-    rows = _rows(spec, facts, inputs)
+    rows = pack_rows(spec, facts, _rows(spec, facts, inputs), decisions)
     precision = decide_precision(spec, facts, decisions)
     known = facts.models.get(spec.model.source)
     shape = read_shape(known.config) if known else None
     fit = _fit(spec, facts, shape, rows, precision, decisions)
     step_rows = batch_rows(spec, rows, fit.load.ranks, decisions)
-    micro, accumulation = _micro_batch(fit, shape, step_rows, decisions)
+    micro, accumulation = _micro_batch(fit, shape, step_rows, rows, decisions)
     adapter = _adapter_job(spec, fit.load, decisions)
     settings = fully_shard(fit.load) or deepspeed(
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
@@ -71,6 +72,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         max_grad_norm=spec.train.max_grad_norm,
         micro_batch=micro,
         accumulation=accumulation,
+        pack_length=rows.pack,
         gradient_checkpointing=fit.load.gradient_checkpointing,
         checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, saves, decisions),
         checkpoint_seconds=60 * spec.train.checkpoint.every_minutes if spec.train.checkpoint.every_minutes else None,
@@ -108,7 +110,8 @@ def _work(spec: Spec, job: TrainJob, inputs: Inputs) -> str:
 def _wanted(spec: Spec) -> dict[str, Any]:
     """What decides the weights; how often a run is saved and watched, and by which address nodes find each other, does not."""
     apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}, "hardware": {"rendezvous"}}
-    return spec.model_dump(mode="json", include={"method", "adapter", "train", "hardware"}, exclude=apart)
+    wanted = spec.model_dump(mode="json", include={"method", "adapter", "train", "hardware"}, exclude=apart)
+    return {**wanted, "packing": spec.data.packing, "pack_length": spec.data.pack_length}
 
 
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
@@ -118,7 +121,7 @@ def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
         longest = limit if spec.data.max_length else min(limit, FALLBACK_LENGTH)
         return Rows(None, float(longest), longest, assumed=True)
     counted = inputs.prepared.manifest.summary["train"]
-    return Rows(counted["rows"], counted["tokens"] / counted["rows"], counted["longest"], assumed=False)
+    return Rows(counted["rows"], counted["tokens"] / counted["rows"], counted["longest"], assumed=False, sizes=tuple(map(tuple, counted.get("sizes", ()))))
 
 
 def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precision: str, decisions: list[Decision]) -> Fit:
@@ -196,18 +199,18 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
     return found
 
 
-def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, decisions: list[Decision]) -> tuple[int, int]:
-    """The largest power of two that fits and divides the work of a rank without waste."""
-    share = max(1, step_rows // fit.load.ranks)
-    micro = 1
-    while shape and micro * 2 <= min(share, MAX_MICRO_BATCH) and fit.with_rows(shape, micro * 2).fits:
-        micro *= 2
-    accumulation = max(1, round(share / micro))
+def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, rows: Rows, decisions: list[Decision]) -> tuple[int, int]:
+    """As few micro-batches as memory allows, of equal size."""
+    share = -(-step_rows // fit.load.ranks)
+    accumulation = -(-share // MAX_MICRO_BATCH)
+    while shape and accumulation < share and not fit.with_rows(shape, -(-share // accumulation)).fits:
+        accumulation += 1
+    micro = -(-share // accumulation)
     decisions.append(
         Decision(
             field="micro-batch x accumulation",
             value=f"{micro} x {accumulation}",
-            why=f"{step_rows} rows a step over {fit.load.ranks} process(es); the largest power of two in memory",
+            why=f"{rows.words(step_rows)} a step over {fit.load.ranks} process(es), in as few parts as memory allows",
         )
     )
     if shape:

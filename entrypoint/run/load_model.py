@@ -22,6 +22,11 @@ def load_for_training(folder: Path, job: TrainJob) -> Any:
             from entrypoint.run.ranks import local_rank
 
             options["device_map"] = {"": local_rank()}
+    if job.pack_length:
+        from entrypoint.run import packed_attention
+
+        packed_attention.register()
+        options["attn_implementation"] = packed_attention.NAME
     model = _load(folder, **options)
     model.config.use_cache = False
     return model
@@ -31,7 +36,7 @@ def _load(folder: Path, **options: Any) -> Any:
     """The model with every weight from the folder; transformers would fill missing ones with random numbers and only warn."""
     from transformers import AutoModelForCausalLM
 
-    model, found = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa", output_loading_info=True, **options)
+    model, found = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, output_loading_info=True, **{"attn_implementation": "sdpa", **options})
     wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
     if wrong:
         raise GateRefused(

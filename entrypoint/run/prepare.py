@@ -52,7 +52,7 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
         (output / TEMPLATE).write_text(template, encoding="utf-8")
     Parts(output, "").clear()
     return {
-        "train": report["train"],
+        "train": {**report["train"], "sizes": sorted(((int(size), count) for size, count in tally.train.sizes.items()), reverse=True)},
         "validation": report["validation"],
         "rejected": report["rejected"],
         "too_long": report["too_long"],

@@ -17,9 +17,9 @@ from entrypoint.run.engine_state import base_optimizer, fragments, restore
 from entrypoint.run.fsdp import full_state, shard
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
-from entrypoint.run.row_order import RowOrder
+from entrypoint.run.row_order import InOrder, RowOrder
 from entrypoint.run.saver import Saver
-from entrypoint.run.token_rows import DealtRows
+from entrypoint.run.token_rows import IGNORED
 from entrypoint.run.watchdog import Watchdog
 from schemas.manifest import Manifest
 
@@ -28,9 +28,15 @@ Collator = DataCollatorForLanguageModeling
 
 
 class SealedTrainer(SFTTrainer):
-    """Set `order`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on from a checkpoint, `resumed` before `train`."""
+    """Set `order`, `dealt`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on from a checkpoint, `resumed` before `train`."""
 
     order: RowOrder
+    dealt: Any
+    """What the numbers of `order` stand for: rows, or packs of them."""
+
+    validated: Any = None
+    """The same for validation; None without one."""
+
     saver: Saver
     watchdog: Watchdog
     bad_steps: BadSteps
@@ -62,9 +68,16 @@ class SealedTrainer(SFTTrainer):
 
     def get_train_dataloader(self) -> Any:
         """Micro-batches of this rank from the current position on."""
+        return self._batches(self.dealt, self.order)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Every row of the validation once, over all ranks: none is taken twice to fill a batch."""
+        return self._batches(self.validated, InOrder(len(self.validated), self.args.per_device_eval_batch_size, 1, rank(), ranks(), seed=0))
+
+    def _batches(self, dealt: Any, order: RowOrder) -> Any:
         return torch.utils.data.DataLoader(
-            DealtRows(self.train_dataset),
-            batch_sampler=self.order,
+            dealt,
+            batch_sampler=order,
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
             generator=torch.Generator(),  # of its own: the iterator would draw from the one that dropout uses
@@ -187,6 +200,22 @@ class SealedTrainer(SFTTrainer):
         """As TRL's; the watchdog waits longer meanwhile."""
         self.watchdog.rest()
         return super().evaluate(*args, **kwargs)
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As TRL's; its loss is added up by the tokens that it is a mean of."""
+        learned = (inputs["labels"][..., 1:] != IGNORED).sum().to(self.args.device)
+        found = super().prediction_step(model, inputs, *args, **kwargs)
+        self.evaluated += torch.stack([found[0].double() * learned, learned.double()])
+        return found
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As TRL's, with a loss that is a mean over tokens, however they are batched: transformers' is a mean over batches."""
+        self.evaluated = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        found = super().evaluation_loop(*args, **kwargs)
+        if ranks() > 1:
+            torch.distributed.all_reduce(self.evaluated)
+        found.metrics["eval_loss"] = float(self.evaluated[0] / self.evaluated[1])
+        return found
 
 
 class Pace(TrainerCallback):

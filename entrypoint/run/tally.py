@@ -24,6 +24,8 @@ class Split:
     supervised: int = 0
     longest: int = 0
     lengths: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Rows by their exact length: the plan counts packs with it."""
 
     def count(self, sizes: list[int], supervised: int) -> None:
         """Add one kept row: the tokens of each of its sequences, and those that are learned."""
@@ -34,11 +36,13 @@ class Split:
         self.longest = max(self.longest, size)
         name = next((f"<= {bound}" for bound in HISTOGRAM if size <= bound), f"> {HISTOGRAM[-1]}")
         self.lengths[name] = self.lengths.get(name, 0) + 1
+        self.sizes[str(size)] = self.sizes.get(str(size), 0) + 1
 
     def summary(self) -> dict[str, Any]:
         """For the manifest and the report, short rows first."""
         order = [*(f"<= {bound}" for bound in HISTOGRAM), f"> {HISTOGRAM[-1]}"]
-        return {**asdict(self), "lengths": {name: self.lengths[name] for name in order if name in self.lengths}}
+        kept = {"rows": self.rows, "tokens": self.tokens, "supervised": self.supervised, "longest": self.longest}
+        return {**kept, "lengths": {name: self.lengths[name] for name in order if name in self.lengths}}
 
 
 @dataclass

@@ -31,6 +31,11 @@ def token_rows(folder: Path, split: str) -> Dataset | None:
     return Dataset(InMemoryTable(pa.concat_tables(tables))).with_format("numpy") if tables else None
 
 
+def row_lengths(folder: Path, split: str) -> np.ndarray:
+    """Tokens of each prepared row, int64 of shape (rows,), in the order of `token_rows`."""
+    return np.concatenate([np.diff(shard["starts"]) for shard in read_shards(folder, split)])
+
+
 class DealtRows:
     """Rows by the numbers of a RowOrder; a negative one is a row without any loss."""
 

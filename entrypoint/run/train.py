@@ -81,7 +81,7 @@ def build_trainer(task: Task, events: Events) -> Any:
     from entrypoint.run.progress import Progress
     from entrypoint.run.row_order import RowOrder
     from entrypoint.run.saver import Saver
-    from entrypoint.run.sealed_trainer import Collator, SealedTrainer
+    from entrypoint.run.sealed_trainer import SealedTrainer
     from entrypoint.run.token_rows import token_rows
     from entrypoint.run.trackers import Trackers
     from entrypoint.run.watchdog import Watchdog
@@ -101,6 +101,7 @@ def build_trainer(task: Task, events: Events) -> Any:
     arguments = _arguments(job, Path(task.output), has_validation=validation is not None)
     if job.nodes > 1:
         muster(task)
+    dealt, validated, collator = _deal(job, shards, tokenizer, rows, validation)
     trainer = SealedTrainer(
         model=load_for_training(model_folder, job),
         args=arguments,
@@ -109,13 +110,18 @@ def build_trainer(task: Task, events: Events) -> Any:
         eval_dataset=validation,
         processing_class=tokenizer,
         peft_config=lora_config(job.adapter),
-        data_collator=Collator(pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id),
+        data_collator=collator,
     )
+    if job.pack_length and job.strategy not in ("fsdp", "zero3"):  # there no process can compute with its part of the model before training begins
+        from entrypoint.run.packed_attention import prove
+
+        prove(trainer.model)
+    trainer.dealt, trainer.validated = dealt, validated
     trainer.progress = Progress(events)
-    trainer.order = RowOrder(len(rows), job.micro_batch, job.accumulation, rank(), ranks(), job.seed)
+    trainer.order = RowOrder(len(dealt), job.micro_batch, job.accumulation, rank(), ranks(), job.seed)
     trainer.saver = Saver(Path(task.output) / CHECKPOINTS, job.keep, rank(), ranks(), trainer.progress.sealed)
     trainer.watchdog = Watchdog(job.watchdog_times, job.watchdog_seconds)
-    trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events))
+    trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events, dealt.packs if job.pack_length else None))
     trainer.checkpoint_seconds, trainer.checkpoint_apart = job.checkpoint_seconds, job.checkpoint_apart
     trainer.checkpoint_manifest = Manifest(
         stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"),
@@ -128,6 +134,22 @@ def build_trainer(task: Task, events: Events) -> Any:
     return trainer
 
 
+def _deal(job: TrainJob, shards: Path, tokenizer: Any, rows: Any, validation: Any) -> tuple[Any, Any, Any]:
+    """What is dealt out in training and in validation, and the collator: rows, padded, or packs."""
+    if job.pack_length:
+        from entrypoint.run.packed_rows import DealtPacks, collate
+        from entrypoint.run.packing import Packs
+        from entrypoint.run.token_rows import row_lengths
+
+        train = DealtPacks(rows, Packs(row_lengths(shards, "train"), job.pack_length))
+        return train, DealtPacks(validation, Packs(row_lengths(shards, "validation"), job.pack_length)) if validation else None, collate
+    from entrypoint.run.sealed_trainer import Collator
+    from entrypoint.run.token_rows import DealtRows
+
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return DealtRows(rows), DealtRows(validation) if validation else None, Collator(pad_token_id=pad)
+
+
 def _be_deterministic(job: TrainJob) -> None:
     """The same bits from the same start: kernels whose sums depend on timing are refused by torch."""
     if job.deterministic:
@@ -137,10 +159,12 @@ def _be_deterministic(job: TrainJob) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _reporter(events: Events) -> Callable[[int, list[int], float], None]:
+def _reporter(events: Events, packs: Any = None) -> Callable[[int, list[int], float], None]:
     """Says and records a step that was skipped."""
 
     def report(step: int, rows: list[int], norm: float) -> None:
+        if packs is not None:
+            rows = [int(row) for pack in rows for row in packs.rows(pack)]
         if is_first():
             say(f"  step {step} is skipped: its gradients are not numbers (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})")
             events.write("skipped", step=step, rows=rows, norm=str(norm))

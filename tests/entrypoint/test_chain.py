@@ -67,7 +67,7 @@ def test_counted_rows_reach_the_plan_of_training(run: SmallRun) -> None:
     run.seal("fetch")
     assert "assumed" in str(run.chain().plans["train"].decisions) or "until the rows are counted" in str(run.chain().plans["train"].decisions)
     run.seal("prepare")
-    assert "counted mean row of 50 tokens" in str(run.chain().plans["train"].decisions)
+    assert "counted mean pack of 125 tokens" in str(run.chain().plans["train"].decisions)
 
 
 def test_touched_file_with_the_same_content_retrains_nothing(run: SmallRun) -> None:

@@ -24,7 +24,7 @@ COUNTED = Rows(count=300, mean=60.0, longest=110, assumed=False)
 def test_rows_of_a_step(train: str, ranks: int, rows: int) -> None:
     decisions: list[Decision] = []
     assert batch_rows(spec(train), COUNTED, ranks, decisions) == rows
-    assert f"({rows} rows)" in decisions[0].value
+    assert f"({rows} row{'s' if rows > 1 else ''})" in decisions[0].value
 
 
 def test_the_automatic_batch_has_a_least_and_a_most() -> None:

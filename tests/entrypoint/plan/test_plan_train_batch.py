@@ -1,4 +1,4 @@
-"""Rows of a step as training divides them: over processes, micro-batches and memory."""
+"""Rows of a step as training divides them: over processes, micro-batches and memory. Packs: test_plan_packing.py."""
 
 import pytest
 from known import H100, LONG, big, facts, inputs, job_of, plan_of, why
@@ -22,18 +22,17 @@ from schemas.job import TrainJob
 )
 def test_batch_rows(rows: int, mean: int, text: str, batch: int) -> None:
     plan = plan_of(facts(), text, inputs(rows=rows, tokens=rows * mean, longest=mean))
-    assert why(plan, "train.batch_tokens")[0].endswith(f"({batch} rows)")
+    assert why(plan, "train.batch_tokens")[0].endswith(f"({batch} row{'s' if batch > 1 else ''})")
 
 
 @pytest.mark.parametrize(
     ("batch", "micro", "accumulation"),
-    [(1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 4, 1), (8, 8, 1), (48, 32, 2), (64, 64, 1), (128, 64, 2), (200, 64, 3)],
+    [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 4, 1), (8, 8, 1), (48, 48, 1), (64, 64, 1), (128, 64, 2), (200, 50, 4)],
 )
 def test_micro_batch(batch: int, micro: int, accumulation: int) -> None:
     job = job_of(facts(), f"train: {{batch_tokens: {batch * 100}}}")
     assert (job.micro_batch, job.accumulation) == (micro, accumulation)
-    # Rounding to a power of two moves the batch by a third at most.
-    assert 2 / 3 <= job.micro_batch * job.accumulation / batch <= 4 / 3
+    assert 0 <= job.micro_batch * job.accumulation - batch < job.accumulation, "not one row less, and no micro-batch more"
 
 
 def test_micro_batch_by_memory() -> None:
@@ -53,7 +52,7 @@ def test_each_rank_gets_a_row() -> None:
     plan = plan_of(facts(*(H100,) * 8), "train: {batch_tokens: 100}")
     value, reason = why(plan, "train.batch_tokens")
     assert "(8 rows)" in value
-    assert reason.endswith("at least one row for each of 8 processes")
+    assert reason.endswith("at least 1 row for each of 8 processes")
 
 
 def test_before_prepare_the_rows_are_assumed() -> None:

@@ -36,6 +36,18 @@ def test_killed_in_mid_epoch_it_ends_bit_for_bit_the_same(sources, fetched, tmp_
     assert_exact(path, fetched, tmp_path)
 
 
+PACKED = "{{train: [{{source: {rows}}}], validation: 10%, packing: true, pack_length: 100}}"
+
+
+@pytest.mark.parametrize("strategy", ["single", "ddp"])
+def test_packed_it_ends_bit_for_bit_the_same(sources, fetched, tmp_path, strategy):
+    path = spec(
+        tmp_path, *sources, adapter=KINDS["single-lora-dropout"][0], hardware=f"{{strategy: {strategy}}}", train=SETTINGS,
+        data=PACKED.format(rows=sources[1]),
+    )  # fmt: skip
+    assert_exact(path, fetched, tmp_path)
+
+
 MOVES = {
     "ddp-to-single": ("{kind: lora, rank: 8}", "ddp", "single"),
     "single-to-zero3": ("{kind: lora, rank: 8}", "single", "zero3"),
@@ -66,7 +78,7 @@ def test_killed_on_one_engine_it_goes_on_with_another(sources, fetched, tmp_path
 
 
 def test_with_another_number_of_rows_a_step_it_counts_on_and_ends_where_the_epochs_end(sources, fetched, tmp_path):
-    """Three rows are wanted: four alone, two by two processes."""
+    """Three rows are wanted: three alone, four by two processes."""
     settings = "{epochs: 2, learning_rate: 1.0e-2, batch_tokens: 126, checkpoint: {every: 2}}"
     store = shutil.copytree(fetched, tmp_path / "cut")
     kill_after(spec(tmp_path, *sources, hardware="{strategy: single}", train=settings), store, tmp_path, steps=5)
@@ -74,9 +86,9 @@ def test_with_another_number_of_rows_a_step_it_counts_on_and_ends_where_the_epoc
     assert "goes on from step-" in said, said
     trained = [(entry["step"], entry["epoch"]) for entry in outcome(store)[0] if "loss" in entry]
     first, second = json.loads((artifact_of(store) / "manifest.json").read_text())["summary"]["segments"]
-    assert [first["micro_batch"] * first["accumulation"], 2 * second["micro_batch"] * second["accumulation"]] == [4, 2]
+    assert [first["micro_batch"] * first["accumulation"], 2 * second["micro_batch"] * second["accumulation"]] == [3, 4]
     change, rows_an_epoch = second["after_step"], 62
-    seen = [4 * step if step <= change else 4 * change + 2 * (step - change) for step, _ in trained]
+    seen = [3 * step if step <= change else 3 * change + 4 * (step - change) for step, _ in trained]
     assert [step for step, _ in trained] == list(range(1, len(trained) + 1))
     inside = [(rows, epoch) for rows, (_, epoch) in zip(seen, trained, strict=True) if epoch < 1]
     assert [epoch * rows_an_epoch for _, epoch in inside] == pytest.approx([rows for rows, _ in inside])

@@ -70,10 +70,10 @@ def write_model(folder: Path, template: str | None = CHATML, seed: int = 1) -> P
     return folder
 
 
-def spec(tmp_path: Path, model: Path, data: Path, **changes: str) -> Path:
+def spec(tmp_path: Path, model: Path, jsonl: Path, **changes: str) -> Path:
     """A spec over them; `changes` replace whole sections."""
     sections = {
-        "spec": "1", "name": "tiny", "model": f"{{source: {model}}}", "data": f"{{train: [{{source: {data}}}], validation: 10%}}",
+        "spec": "1", "name": "tiny", "model": f"{{source: {model}}}", "data": f"{{train: [{{source: {jsonl}}}], validation: 10%, packing: false}}",
         "method": "{kind: sft}", "adapter": "{kind: lora, rank: 8}", "train": "{epochs: 2, learning_rate: 3.0e-3, batch_tokens: 240}",
     } | changes  # fmt: skip
     path = tmp_path / "spec.yaml"
