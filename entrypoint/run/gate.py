@@ -12,16 +12,16 @@ import numpy as np
 from entrypoint.run.choice import SPLITS, Chooser
 from entrypoint.run.conversation import Message
 from entrypoint.run.formats import METHODS
-from entrypoint.run.long_rows import split_tokens, split_turns, truncate
+from entrypoint.run.long_rows import has_end, split_tokens, split_turns, truncate
 from entrypoint.run.rejection import Fault, Rejected, first_words
 from entrypoint.run.rows import Row
 from entrypoint.run.shards import SHARD_TOKENS, ShardWriter
-from entrypoint.run.tally import LISTED, Source, Tally, has_end
+from entrypoint.run.tally import LISTED, Source, Tally
 from entrypoint.run.template import Encoded, Rendered, Renderer
 from schemas.job import PrepareJob
 
 BATCH_ROWS = 512
-BATCH_LETTERS = 400_000
+BATCH_LETTERS = 250_000
 """A batch ends with either: rows can be short and rows can be long."""
 
 AHEAD = 2

@@ -1,4 +1,4 @@
-"""What is done with rows over max_length: cut so that the end token stays, or split where nothing is lost but the context."""
+"""Ends of rows: what is done with those over max_length, and whether an end token is learned."""
 
 from collections.abc import Callable
 
@@ -53,3 +53,9 @@ def split_turns(messages: tuple[Message, ...], fits: Callable[[tuple[Message, ..
         else:
             return None
     return [piece for piece in pieces if any(m["role"] == "assistant" for m in piece)]
+
+
+def has_end(ids: np.ndarray, supervised: np.ndarray, stops: frozenset[int]) -> bool:
+    """Whether the last few learned tokens hold one on which serving stops; a line break may lie behind it."""
+    tail = ids[np.flatnonzero(supervised)[-3:]]
+    return any(int(i) in stops for i in tail)

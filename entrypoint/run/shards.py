@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from entrypoint.run.template import Encoded
 
-SHARD_TOKENS = 4_000_000
-"""Tokens of both splits after which new files begin: 20 MB, so that writing holds little in memory and a stopped run loses little."""
+SHARD_TOKENS = 2_000_000
+"""Tokens of both splits after which new files begin: 10 MB, so that writing holds little in memory and a stopped run loses little."""
 
 LOOSE_ROWS = 1024
 """Rows that are kept singly before they are put together."""

@@ -4,8 +4,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from entrypoint.run.rejection import Rejected
 
 LISTED = 1000
@@ -168,9 +166,3 @@ class Tally:
         """From its JSON."""
         fields = {**kept, "train": Split(**kept["train"]), "validation": Split(**kept["validation"]), "sources": [Source(**s) for s in kept["sources"]]}
         return cls(**fields)
-
-
-def has_end(ids: np.ndarray, supervised: np.ndarray, stops: frozenset[int]) -> bool:
-    """Whether the last few learned tokens hold one on which serving stops; a line break may lie behind it."""
-    tail = ids[np.flatnonzero(supervised)[-3:]]
-    return any(int(i) in stops for i in tail)

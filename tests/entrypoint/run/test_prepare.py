@@ -6,38 +6,16 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tiny import rows, tokenizer, write_model
+from gate_run import attempt, line, model
+from tiny import rows, tokenizer
 
-from entrypoint.run.events import Events
-from entrypoint.run.prepare import prepare
 from entrypoint.run.shards import read_shards
 from schemas.errors import GateRefused
-from schemas.job import PrepareJob, RowsJob, Task
 
 pytestmark = pytest.mark.image
+__all__ = ["attempt", "model"]
 
 GOOD = rows(40)
-
-
-@pytest.fixture
-def attempt(tmp_path):
-    """A function that prepares the given files and returns (summary, output)."""
-    model = write_model(tmp_path / "model")
-
-    def run(content, suffix=".jsonl", **changes):
-        folder = tmp_path / "data" / "00"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"rows{suffix}").write_bytes(content if isinstance(content, bytes) else "".join(json.dumps(r) + "\n" for r in content).encode())
-        fields = {"validation_share": 0.1, "loss_on": "assistant", "max_length": 256, "too_long": "error", "max_rejected": 0.01, "seed": 17} | changes
-        job = PrepareJob(train=(RowsJob(path="00", source="/data/rows.jsonl", format="auto"),), **fields)
-        output = tmp_path / "out"
-        output.mkdir(exist_ok=True)
-        task = Task(
-            name="t", job=job, inputs={"model": str(model), "data": str(tmp_path / "data")}, output=str(output), events=str(tmp_path / "e.jsonl"), summary=""
-        )
-        return prepare(task, Events(tmp_path / "e.jsonl")), output
-
-    return run
 
 
 def test_every_row_is_in_the_shards_once(attempt):
@@ -68,10 +46,6 @@ def test_golden_prompts_hold_the_ids_that_serving_must_see(attempt):
     for g in golden:
         text = made.apply_chat_template(g["messages"], tokenize=False, add_generation_prompt=True)
         assert g["prompt_ids"] == made(text, add_special_tokens=False)["input_ids"]
-
-
-def line(row):
-    return json.dumps(row).encode() + b"\n"
 
 
 LONG = {"messages": [{"role": "user", "content": "word " * 400}, {"role": "assistant", "content": "Yes."}]}
