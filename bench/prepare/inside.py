@@ -153,7 +153,7 @@ def kill(model: Path, work: Path) -> dict:
     chance, kills, gone_on = random.Random(17), [], []
     for _ in range(KILLS):
         process = start_leaf(work, task(model, work, "k", disturbed))
-        moment = chance.uniform(0.4, 0.9) * seconds
+        moment = chance.uniform(0.25, 0.6) * seconds
         time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         said, _ = process.communicate()

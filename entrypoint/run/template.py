@@ -86,6 +86,7 @@ class Renderer:
     def _sequence(self, messages: tuple[Message, ...], tools: list[Message] | None, learned: list[int]) -> Rendered:
         if self.loss_on == "weight":
             messages = tuple({k: v for k, v in m.items() if k != "weight"} for m in messages)
+        self._check_texts(messages)
         full = self._apply(messages, tools)
         self._check_tools(full, messages, tools)
         if self.loss_on == "all":
@@ -98,6 +99,12 @@ class Renderer:
                 raise TemplateFault(REWRITES, f"turn {at + 1} does not stay as it was generated")
             spans.append((len(before), self._end_of_turn(after, len(before), at)))
         return Rendered(full, tuple(spans), thoughts_left_out=_lacks_thoughts(full, messages, learned))
+
+    def _check_texts(self, messages: tuple[Message, ...]) -> None:
+        """A text that holds the token which ends a turn, mostly one that went through a template before, would end it in the middle."""
+        for at, message in enumerate(messages, start=1):
+            if held := next((stop for stop in self.stops if stop in message["content"]), None):
+                raise TemplateFault("a message holds the token that ends a turn", f"message {at} has {held}")
 
     def _check_tools(self, full: str, messages: tuple[Message, ...], tools: list[Message] | None) -> None:
         """A template without tools would show an empty turn where a call was, and teach it."""

@@ -1,5 +1,6 @@
 """The data gate on real rows and files, through the leaf's own function."""
 
+import hashlib
 import json
 
 import pytest
@@ -126,3 +127,36 @@ def test_a_json_array_is_read_like_lines(attempt):
 def test_repeated_rows_and_leakage_are_reported(attempt, tmp_path):
     _, output = attempt([*GOOD, GOOD[0], GOOD[1]])
     assert json.loads((output / "report.json").read_text())["repeated_rows"] == 2
+
+
+@pytest.mark.parametrize("template", ["auto", "zephyr"])
+def test_the_template_lies_beside_the_shards_with_its_hash(attempt, template):
+    summary, output = attempt(GOOD, template=template)
+    text = (output / "chat_template.jinja").read_text()
+    assert (text == tokenizer().chat_template) == (template == "auto")
+    assert summary["template_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    shard = read_shards(output, "train")[0]
+    assert ("<|user|>" if template == "zephyr" else "<|im_start|>user") in tokenizer().decode(shard["ids"][: shard["starts"][1]].tolist())
+
+
+def test_a_given_template_comes_with_the_rows(attempt, tmp_path):
+    (tmp_path / "data").mkdir()
+    given = tokenizer().chat_template.replace("user", "USER")
+    (tmp_path / "data" / "chat_template.jinja").write_text(given)
+    _, output = attempt(GOOD, template="given")
+    assert (output / "chat_template.jinja").read_text() == given
+
+
+def test_the_template_goes_with_the_weights(sources, tmp_path):
+    """As export reads them, and serving after it."""
+    from tiny import run, spec
+    from transformers import AutoTokenizer
+
+    model, data = sources
+    path = spec(tmp_path, model, data, data=f"{{train: [{{source: {data}}}], template: zephyr}}", train="{max_steps: 1, batch_tokens: 240}")
+    for stage in ("fetch", "prepare", "train"):
+        run(stage, path, "--store", tmp_path / "store", cwd=tmp_path)
+    (weights,) = (tmp_path / "store").glob("tiny/trained/*/weights")
+    (kept,) = (tmp_path / "store").glob("tiny/prepared/*/chat_template.jinja")
+    assert AutoTokenizer.from_pretrained(weights).chat_template == kept.read_text()
+    assert kept.read_text() != tokenizer().chat_template

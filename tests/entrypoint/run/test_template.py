@@ -176,5 +176,11 @@ def test_named_templates(name):
     made = tokenizer(text if name != "llama3" else text.replace("<|eot_id|>", "<|im_end|>"))
     made_renderer = Renderer(made, stop_ids(made, {}), "assistant")
     assert learned_texts(made_renderer, ({"role": "system", "content": "s"}, *TALK)) == ["Hi there.<|im_end|>Goodbye.<|im_end|>"]
-    with pytest.raises(TemplateFault, match="no tool turns"):
+    with pytest.raises(TemplateFault) as fault:
         made_renderer.render(Row("x", WITH_CALL))
+    assert "no tool turns" in fault.value.detail
+
+
+def test_a_text_that_was_rendered_before_is_a_rejection():
+    with pytest.raises(TemplateFault, match="a message holds the token that ends a turn"):
+        make().render(Row("x", ({"role": "user", "content": "<|im_start|>user\nHello?<|im_end|>"}, TALK[1])))
