@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -59,7 +59,7 @@ def image_device() -> Device:
 
 
 def accelerators() -> tuple[Accelerator, ...]:
-    """NVIDIA GPUs as NVML lists them; empty without a driver."""
+    """NVIDIA GPUs as NVML lists them, as far as CUDA_VISIBLE_DEVICES lets this process see them; empty without a driver."""
     import pynvml
 
     try:
@@ -68,14 +68,31 @@ def accelerators() -> tuple[Accelerator, ...]:
         return ()
     try:
         found = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        for index in visible([str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles], os.environ.get("CUDA_VISIBLE_DEVICES")):
+            handle = handles[index]
             major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
             memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total / GIB
             found.append(Accelerator(name=str(pynvml.nvmlDeviceGetName(handle)), memory_gib=round(memory, 2), compute_capability=f"{major}.{minor}"))
         return tuple(found)
     finally:
         pynvml.nvmlShutdown()
+
+
+def visible(ids: Sequence[str], wanted: str | None) -> list[int]:
+    """Places of the GPUs with these ids that a process sees, by the rules of CUDA_VISIBLE_DEVICES: places or starts of ids, up to the first that is none."""
+    if wanted is None:
+        return list(range(len(ids)))
+    found: list[int] = []
+    for word in (part.strip() for part in wanted.split(",")):
+        if word.isascii() and word.isdigit():
+            at = int(word) if int(word) < len(ids) else None
+        else:
+            at = next((place for place, known in enumerate(ids) if word and known.startswith(word)), None)
+        if at is None or at in found:
+            break
+        found.append(at)
+    return found
 
 
 def usable_cores() -> int:

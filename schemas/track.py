@@ -11,6 +11,9 @@ from schemas.base import Auto, Many, Record, Section
 Name = Literal["tensorboard", "wandb", "swanlab", "mlflow"]
 Mode = Literal["offline", "online"]
 
+CLOSE_SECONDS = 120
+"""How long the end of a training waits for its trackers together, and once more for what the artifact gets in their place."""
+
 
 def check_address(value: str) -> str:
     """Return the address of a server unchanged or say what is wrong with its form; a key in it would end up in plans and manifests."""

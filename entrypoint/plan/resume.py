@@ -20,7 +20,7 @@ def resume_decision(step: Step, program: str, at: int, made: Manifest) -> Decisi
     if other:
         why = f"{'; '.join(other)}: not bit for bit what it would have been, but no row is lost and none is seen twice"
     elif step.job.deterministic:
-        why = "exact: bit for bit what an undisturbed run gives, on this kind of processor"
+        why = "exact: bit for bit as if it had not stopped there, on this kind of processor"
     else:
         why = "position, state and random numbers are exact; without train.deterministic the last bits of a sum may differ"
     return Decision(field="resume", value=f"after step {at}", why=why)

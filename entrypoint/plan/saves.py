@@ -7,6 +7,7 @@ from entrypoint.plan.memory import GIB, Load
 from entrypoint.plan.tables import DEFAULTS
 from schemas.facts import Facts
 from schemas.plan import Decision
+from schemas.track import CLOSE_SECONDS
 
 COST = 0.01
 """Share of the time that saves may take from the training."""
@@ -39,6 +40,8 @@ class Saves:
     """Of the store's disk, GiB a second."""
 
     measured: bool
+    tracked: bool = False
+    """Whether a server may keep the end waiting."""
 
     @property
     def apart(self) -> float:
@@ -48,28 +51,33 @@ class Saves:
     @property
     def stop_seconds(self) -> int:
         """The step under way, the save under way, one more save, and the end; in tens."""
-        return 10 * math.ceil((STEP_SECONDS + 2 * self.write_seconds + END_SECONDS) / 10)
+        return 10 * math.ceil((STEP_SECONDS + 2 * self.write_seconds + self.end_seconds) / 10)
+
+    @property
+    def end_seconds(self) -> int:
+        """For processes to hear of the signal and to end, and for trackers that are online."""
+        return END_SECONDS + (2 * CLOSE_SECONDS if self.tracked else 0)
 
     @property
     def words(self) -> str:
         """For people."""
         how = "measured" if self.measured else "assumed until it is measured"
-        return f"one of {self.gib:.2f} GiB takes {self.write_seconds:.1f} s at {self.speed:.2f} GiB/s, {how}"
+        return f"a checkpoint of {self.gib:.2f} GiB takes {self.write_seconds:.1f} s at {self.speed:.2f} GiB/s, {how}"
 
 
-def saves_of(trained: int, load: Load, facts: Facts) -> Saves:
+def saves_of(trained: int, load: Load, facts: Facts, tracked: bool = False) -> Saves:
     """`trained` is the number of weights that move; 0 where it is not known."""
     gib = 12 * trained / GIB
     speed = facts.disk_write_gib or float(DEFAULTS["disk_write_gib"]["value"])
     copy = gib / load.ranks / float(DEFAULTS["host_copy_gib"]["value"])
-    return Saves(gib, copy, gib / speed, speed, facts.disk_write_gib is not None)
+    return Saves(gib, copy, gib / speed, speed, facts.disk_write_gib is not None, tracked)
 
 
 def show_stop(saves: Saves) -> list[Decision]:
     """The estimate, and the line to set where Compose would be too impatient; nothing where the size is not known."""
     if not saves.gib:
         return []
-    why = f"{saves.words}; one may be under way, one more is sealed, and {STEP_SECONDS} s for the step"
+    why = f"{saves.words}; one may be under way, one more is sealed; {STEP_SECONDS} s for the step and {saves.end_seconds} s for the end"
     if saves.stop_seconds > COMPOSE_GRACE:
         why += f". Compose waits {COMPOSE_GRACE} s: put TRAIN_GRACE={saves.stop_seconds}s into .env"
     source = "" if saves.measured else DEFAULTS["disk_write_gib"]["source"]

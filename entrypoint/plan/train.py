@@ -53,7 +53,8 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     settings = fully_shard(fit.load) or deepspeed(
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
     )
-    saves = saves_of(trained_weights(shape, fit.load) if shape else 0, fit.load, facts)
+    track = plan_track(spec, facts, decisions)
+    saves = saves_of(trained_weights(shape, fit.load) if shape else 0, fit.load, facts, any(tracker.online for tracker in track))
     job = TrainJob(
         method=spec.method.kind,
         adapter=adapter,
@@ -83,7 +84,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         watchdog_seconds=spec.train.watchdog.at_least_seconds,
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
-        track=plan_track(spec, facts, decisions),
+        track=track,
     )
     decisions += show_stop(saves)
     stop = max(COMPOSE_GRACE, saves.stop_seconds)

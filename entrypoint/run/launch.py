@@ -7,6 +7,7 @@ torchrun's own command ends with 1 whatever its ranks end with, prints a table o
 import argparse
 import logging
 import os
+import secrets
 import signal
 import sys
 import uuid
@@ -25,6 +26,7 @@ from torch.distributed.elastic.rendezvous import (
     RendezvousParameters,
     RendezvousTimeoutError,
 )
+from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRendezvousHandler
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from entrypoint.run.address import own_address, wait_for_answer
@@ -137,6 +139,8 @@ class Launcher:
             os.environ.setdefault(name, own.interface)
         # A node that comes back starts with another store than the ones that stayed: ranks make a new one each time instead.
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+        # torch tells nodes apart by address, process id and a count; two containers on one host's network have the first two in common.
+        DynamicRendezvousHandler._node_desc_generator._local_id = secrets.randbelow(2**31)
         say(f"  waits for {options.nodes} nodes at {options.rendezvous}; this is {own.ip}")
         for is_host in (True, False) if own.is_rendezvous else (False,):  # not the host where another launcher of this machine is
             if not is_host:

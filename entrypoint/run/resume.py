@@ -40,6 +40,7 @@ class Resume:
             "flos": trainer.state.total_flos,
             "tokens": trainer._total_train_tokens,
             "bad_steps": trainer.bad_steps.counts(),
+            "validation_due": trainer.validation_due,
             "scheduled": _schedule(trainer).last_epoch,
             "scaler": scaler.state_dict() if scaler is not None else {},
             "deepspeed_scaler": {name: getattr(deepspeed_scaler, name) for name in SCALED if hasattr(deepspeed_scaler, name)},
@@ -63,6 +64,7 @@ class Resume:
         trainer.state.total_flos = state["flos"]
         trainer._total_train_tokens = state["tokens"]
         trainer.bad_steps.set_counts(state["bad_steps"])
+        trainer.validation_due = state.get("validation_due", False)
 
     def set_schedule(self, trainer: Any, base: Any) -> None:
         """Learning rates and loss scale, once optimizer and schedule exist."""

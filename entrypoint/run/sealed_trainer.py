@@ -51,6 +51,11 @@ class SealedTrainer(SFTTrainer):
     """Seconds between two saves at least; one that is due by steps is put off until then, and until the one before has ended. None: it is not."""
 
     resumed: Resume | None = None
+    started_at = 0
+    """Optimizer steps that were taken before this process began."""
+
+    validation_due = False
+    """An epoch ended in a stop: its validation is made up for before the next step."""
 
     def __init__(self, *args: Any, fsdp: dict[str, Any] | None = None, **kwargs: Any):
         self.fsdp = fsdp
@@ -101,6 +106,7 @@ class SealedTrainer(SFTTrainer):
         if self.resumed is None:
             return 0, 0
         self.resumed.set_trainer_state(self)
+        self.started_at = self.state.global_step
         return self.order.epoch, 0
 
     def _move_model_to_device(self, *args: Any) -> None:
@@ -117,6 +123,9 @@ class SealedTrainer(SFTTrainer):
         return prepared
 
     def _run_epoch(self, **given: Any) -> None:
+        if self.validation_due:
+            self.validation_due = False
+            self._evaluate(trial=None, ignore_keys_for_eval=None)
         if self.state.global_step >= self.state.max_steps:  # killed behind the last checkpoint, before the weights were written
             self.control.should_training_stop = True
             return
@@ -170,6 +179,12 @@ class SealedTrainer(SFTTrainer):
             logs["skipped"] = 1.0
             if not math.isfinite(logs["loss"]):
                 del logs["loss"]
+        if "train_loss" in logs:  # transformers': of this process, over the steps of all
+            losses = [row["loss"] for row in self.state.log_history if "loss" in row]
+            logs["train_loss"] = math.fsum(losses) / max(1, len(losses))
+            if self.started_at:
+                for name in ("train_runtime", "train_samples_per_second", "train_steps_per_second"):
+                    logs.pop(name, None)
         super().log(logs, start_time)
 
     # Checkpoints.
@@ -245,7 +260,7 @@ class Pace(TrainerCallback):
         wanted = control.should_save or self.put_off
         self.put_off = wanted and early
         control.should_save = (wanted and not early) or due
-        if stop and state.global_step < state.max_steps:
+        if self._stops(state):
             control.should_save = control.should_training_stop = True
         if control.should_save:
             self.saved_at = time.monotonic()
@@ -256,11 +271,17 @@ class Pace(TrainerCallback):
         self.trainer.watchdog.rest()  # a validation may take as long as it goes on
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._stops(state):  # there is no time for a validation; an epoch cut short has none anyway
+            self.trainer.validation_due = control.should_evaluate and self.save_later
+            control.should_evaluate = False
         control.should_save = control.should_save or self.save_later
         self.save_later = False
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.watchdog.cancel()
+
+    def _stops(self, state: Any) -> bool:
+        return self.trainer.stop_asked and bool(state.global_step < state.max_steps)
 
     def _agree(self, *wishes: bool) -> tuple[bool, ...]:
         """What any rank wishes, all do: a rank that saved alone would wait for the others for ever."""

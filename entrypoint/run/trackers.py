@@ -15,10 +15,7 @@ from entrypoint.run.tracker_clients import Run, make_client
 from entrypoint.run.tracker_worker import Row, Worker, kind_of
 from schemas.errors import MachineError
 from schemas.job import Task, TrainJob
-from schemas.track import TrackerJob
-
-CLOSE_SECONDS = 120.0
-"""How long the end of a training waits for its trackers together, and once more for what the artifact gets in their place."""
+from schemas.track import CLOSE_SECONDS, TrackerJob
 
 
 class Trackers(TrainerCallback):

@@ -212,3 +212,15 @@ def test_is_writable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert not probe.is_writable(tmp_path / "file"), "a store is a folder"
     assert not probe.is_writable(tmp_path / "file" / "store")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen"),
+    [
+        (None, [0, 1, 2]), ("", []), ("0", [0]), ("2,0", [2, 0]), (" 1 , 2 ", [1, 2]), ("0,7,1", [0]), ("-1", []), ("NoDevFiles", []), ("1,1", [1]),
+        ("GPU-b", [1]), ("GPU-c,GPU-a", [2, 0]), ("GPU-x,0", []), ("0,", [0]), ("\u0662", []),
+    ],
+)  # fmt: skip
+def test_gpus_that_are_hidden_are_not_planned_with(wanted: str | None, seen: list[int]) -> None:
+    """As CUDA reads the variable: up to the first word that names no GPU."""
+    assert probe.visible(["GPU-a1", "GPU-b2", "GPU-c3"], wanted) == seen

@@ -38,3 +38,12 @@ def test_killed_in_mid_epoch_it_ends_bit_for_bit_the_same(sources, fetched, tmp_
     path = spec(tmp_path, *sources, adapter=adapter, hardware=f"{{strategy: {strategy}}}", train=SETTINGS.format(precision=precision))
     curve = assert_exact(path, fetched, tmp_path)
     assert curve[-1]["loss" if "loss" in curve[-1] else "eval_loss"] < curve[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "strategy", "precision"), [(LORA, "single", "bf16"), (FULL, "single", "bf16"), (QLORA, "ddp", "bf16"), (FULL, "zero2", "fp16")]
+)
+def test_packed_it_ends_bit_for_bit_the_same(sources, fetched, tmp_path, adapter, strategy, precision):
+    data = f"{{train: [{{source: {sources[1]}}}], validation: 10%, packing: true, pack_length: 100}}"
+    path = spec(tmp_path, *sources, adapter=adapter, hardware=f"{{strategy: {strategy}}}", train=SETTINGS.format(precision=precision), data=data)
+    assert_exact(path, fetched, tmp_path)

@@ -57,6 +57,6 @@ def test_the_interval_says_what_a_checkpoint_costs() -> None:
     checkpoint_every(spec("train: {epochs: 2}"), COUNTED, 4, saves(1_000_000_000), decisions)
     (said,) = decisions
     assert said.value == "38 steps, at least 111.8 s apart"
-    assert said.why.startswith("about 4 in 150 steps; one of 11.18 GiB takes 22.4 s at 0.50 GiB/s, measured, and saves are to cost less than 1%")
+    assert said.why.startswith("about 4 in 150 steps; a checkpoint of 11.18 GiB takes 22.4 s at 0.50 GiB/s, measured, and saves are to cost less than 1%")
     checkpoint_every(spec("train: {epochs: 2}"), COUNTED, 4, saves(0), decisions)
     assert (decisions[-1].value, decisions[-1].why) == ("8 steps", "about 20 in 150 steps")

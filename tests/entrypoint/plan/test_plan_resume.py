@@ -23,9 +23,9 @@ def made_by(made: Step, program: str = "1") -> Manifest:
 @pytest.mark.parametrize(
     ("then", "now", "program", "said"),
     [
-        (step(), step(), "1", "exact: bit for bit what an undisturbed run gives, on this kind of processor"),
+        (step(), step(), "1", "exact: bit for bit as if it had not stopped there, on this kind of processor"),
         (step("", H100), step("", H100), "1", "position, state and random numbers are exact; without train.deterministic the last bits of a sum may differ"),
-        (step("train: {deterministic: true}\n", H100), step("train: {deterministic: true}\n", H100), "1", "exact: bit for bit what an undisturbed run gives, on this kind of processor"),
+        (step("train: {deterministic: true}\n", H100), step("train: {deterministic: true}\n", H100), "1", "exact: bit for bit as if it had not stopped there, on this kind of processor"),
         (step("hardware: {strategy: ddp}\n"), step(), "1", "strategy: ddp then, single now; ranks: 2 then, 1 now; "),
         (step(), step(), "0", "Caisson 0 then, 1 now: not bit for bit"),
         (step(), step().model_copy(update={"image_lock": "x"}), "1", "other packages: not bit for bit"),

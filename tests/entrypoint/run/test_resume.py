@@ -111,3 +111,25 @@ def test_stopped_after_its_last_step_it_takes_no_other(sources, fetched, tmp_pat
     assert "goes on from step-5" in said, said
     assert outcome(cut) == outcome(whole)
     assert outcome(whole)[0][-1]["epoch"] % 1, "stopped in mid-epoch"
+
+
+def test_stopped_at_the_end_of_an_epoch_it_validates_when_it_goes_on(sources, fetched, tmp_path):
+    """A stop leaves no time for a validation; each epoch is one step here, so that the stop falls onto an end."""
+    path = spec(tmp_path, *sources, train="{epochs: 60, learning_rate: 1.0e-3, batch_tokens: 100000, checkpoint: {every: 1000}}")
+    whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
+    run("train", path, "--store", whole, cwd=tmp_path)
+    process = caisson("train", path, "--store", cut, cwd=tmp_path)
+    log = cut / "tiny" / "logs" / "train.jsonl"
+    while not log.exists() or log.read_text().count('"event": "step"') < 3:
+        assert process.poll() is None, process.communicate()
+    process.terminate()
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 75, out + err
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    stopped = max(e["step"] for e in events if e["event"] == "step")
+    assert max(e["step"] for e in events if e["event"] == "validated") == stopped - 1
+    run("train", path, "--store", cut, cwd=tmp_path)
+    assert outcome(cut) == outcome(whole)
+    losses = [e["loss"] for e in outcome(cut)[0] if "loss" in e]
+    (mean,) = [e["train_loss"] for e in json.loads((artifact_of(cut) / "curve.json").read_text()) if "train_loss" in e]
+    assert mean == pytest.approx(sum(losses) / len(losses)), "of the whole run, not of its last stretch"
