@@ -37,8 +37,8 @@ def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
     """Raise UsageError or MachineError where a local source of these steps cannot be read: before the first of them has written anything."""
     for step in steps:
         assert isinstance(step.job, FetchJob)
-        where = "model.source" if step.job.role == "model" else "data"
         for source in places_of(step.job):
+            where = "model.source" if step.job.role == "model" else "data.template" if source == step.job.template else "data"
             found = facts.sources.get(source)
             if found and found.kind == "missing":
                 raise UsageError(

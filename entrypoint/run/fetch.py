@@ -71,6 +71,7 @@ def _convert(path: Path, trust_remote_code: bool, output: Path, events: Events) 
 
 def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
     """Local sources are all looked at before the first byte moves."""
+    template = read_template(job.template) if job.template else None
     local: dict[str, Copies] = {}
     for at, source in enumerate(job.sources):
         if not is_hub(source):
@@ -95,8 +96,8 @@ def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
             say(f"fetch: {source}: takes {len(wanted)} of {len(names)} files: {', '.join(sorted(wanted)[:5])}{', ...' if len(wanted) > 5 else ''}")
             kept += [f"{at:02d}/{f.path}" for f in part.files]
             commits[source] = _download_rows(hub, part, output / f"{at:02d}", events)
-    if job.template:
-        (output / TEMPLATE).write_text(read_template(job.template), encoding="utf-8")
+    if template is not None:
+        (output / TEMPLATE).write_text(template, encoding="utf-8")
         kept.append(TEMPLATE)
     sweep(output, kept)
     return {"commits": commits}

@@ -186,6 +186,22 @@ def test_bad_rows_are_refused_before_anything_is_copied(here, tmp_path, source, 
     assert not contents(tmp_path / "out")
 
 
+def test_a_template_lies_beside_the_rows(here, tmp_path):
+    data = write(tmp_path / "data", {"a.jsonl": ROWS, "t.jinja": "{{ messages }} ü".encode()})
+    here(data / "a.jsonl", role="data", template=str(data / "t.jinja"))
+    assert contents(tmp_path / "out") == {"00/a.jsonl": ROWS, "chat_template.jinja": "{{ messages }} ü".encode()}
+    here(data / "a.jsonl", role="data")
+    assert contents(tmp_path / "out") == {"00/a.jsonl": ROWS}
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "is not there"), (b"\xff", "is not UTF-8 text"), (b"{{ x }}", "does not use `messages`")])
+def test_a_template_that_is_none(here, tmp_path, content, said):
+    data = write(tmp_path / "data", {"a.jsonl": ROWS} | ({"t.jinja": content} if content else {}))
+    with pytest.raises(UsageError, match=f"data.template: .* {said}"):
+        here(data / "a.jsonl", role="data", template=str(data / "t.jinja"))
+    assert not contents(tmp_path / "out")
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
 def test_unreadable_rows(here, tmp_path):
     data = write(tmp_path / "data", {"a.jsonl": ROWS})

@@ -156,7 +156,7 @@ def test_the_template_goes_with_the_weights(sources, tmp_path):
     path = spec(tmp_path, model, data, data=f"{{train: [{{source: {data}}}], template: zephyr}}", train="{max_steps: 1, batch_tokens: 240}")
     for stage in ("fetch", "prepare", "train"):
         run(stage, path, "--store", tmp_path / "store", cwd=tmp_path)
-    (weights,) = (tmp_path / "store").glob("tiny/trained/*/weights")
+    (weights,) = (tmp_path / "store").glob("tiny/train/*/weights")
     (kept,) = (tmp_path / "store").glob("tiny/prepared/*/chat_template.jinja")
     assert AutoTokenizer.from_pretrained(weights).chat_template == kept.read_text()
     assert kept.read_text() != tokenizer().chat_template
