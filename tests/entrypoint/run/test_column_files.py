@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("pyarrow")
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from entrypoint.run.row_files import Place, read_files
 from entrypoint.run.rows import Row, read_rows
@@ -20,7 +21,7 @@ def write(folder, name):
 
     table, path = pa.Table.from_pylist(ROWS), folder / name
     if name.endswith(".parquet"):
-        pa.parquet.write_table(table, path, row_group_size=300)
+        pq.write_table(table, path, row_group_size=300)
     elif name == "file.arrow":
         with pa.ipc.new_file(path, table.schema) as out:
             out.write_table(table)
