@@ -58,8 +58,8 @@ test-e2e: images model key venv ## The demo's chain through Compose, with an ope
 test-faults: images venv ## Every fault, a hundred kills: hours
 	@$(PYTHON) -m pytest -m faults tests/faults --whole -s
 
-bench: venv ## Measure what bench/ claims
-	@for script in bench/*/run.py; do $(PYTHON) $$script; done
+bench: images model key venv ## The program, measured; bench/*/README.md has the rest
+	@set -e; for name in cli probes demo; do $(PYTHON) bench/$$name/run.py; done
 
 down: ## Stop every service, also those of profiles
 	@docker compose --profile '*' down

@@ -16,12 +16,16 @@ from schemas.errors import CaissonError, SpecError, UsageError
 from schemas.facts import Facts
 from schemas.load import load
 from schemas.manifest import Sealed
+from schemas.method import teacher_of
 from schemas.plan import Plan, Stage, Step
 from schemas.spec import Spec
 
 STAGES: tuple[Stage, ...] = ("fetch", "prepare", "train", "export", "serve")
 MAKES = {"prepare": "prepared", "train": "trained", "export": "exported"}
 """The role in which a stage's artifact is read by later ones."""
+
+FETCHED = ("model", "data", "teacher")
+"""Those of fetch's steps, in order; the last only where a method has a teacher."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Chain:
 
     def _made(self, stage: Stage) -> bool:
         if stage == "fetch":
-            return self.inputs.model is not None and self.inputs.data is not None
+            return None not in (self.inputs.model, self.inputs.data, self.inputs.teacher if teacher_of(self.spec.method) else "")
         return stage in MAKES and getattr(self.inputs, MAKES[stage]) is not None
 
     def folder(self, role: str) -> str:
@@ -85,12 +89,14 @@ def read_spec(path: Path) -> Spec:
 
 def machine(spec: Spec, store: Store) -> Facts:
     """Facts of this machine for one spec, with the model's config where it has been fetched or lies in a local folder."""
-    template = template_file(spec)
-    sources = (spec.model.source, *row_sources(spec), *([template] if template else []))
-    facts = probe(store.root, sources, {spec.model.source: Path(spec.model.source)} if "://" not in spec.model.source else {})
-    fetched = _find(plan_fetch(spec, facts).steps[0], store, facts)
-    if fetched and (found := read_model(store.root / fetched.folder)):
-        return facts.model_copy(update={"models": {**facts.models, spec.model.source: found}})
+    models = [source for source in (spec.model.source, teacher_of(spec.method)) if source]
+    others = [*row_sources(spec), *filter(None, [template_file(spec)])]
+    facts = probe(store.root, (*models, *others), {source: Path(source) for source in models if "://" not in source})
+    steps = plan_fetch(spec, facts).steps
+    for source, step in zip(models, (steps[0], *steps[2:]), strict=True):
+        fetched = _find(step, store, facts)
+        if fetched and (found := read_model(store.root / fetched.folder)):
+            facts = facts.model_copy(update={"models": {**facts.models, source: found}})
     return facts
 
 
@@ -111,7 +117,7 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             continue
         plans[stage] = _with_resume(plan, store, facts) if stage == "train" else plan
         if stage == "fetch":
-            inputs = replace(inputs, model=_find(plan.steps[0], store, facts), data=_find(plan.steps[1], store, facts))
+            inputs = replace(inputs, **dict(zip(FETCHED, (_find(step, store, facts) for step in plan.steps), strict=False)))
         elif stage in MAKES:
             inputs = replace(inputs, **{MAKES[stage]: _find(plan.steps[0], store, facts)})
     return Chain(spec, facts, inputs, plans, errors)
@@ -124,7 +130,7 @@ def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
     """
     found: list[tuple[Stage, CaissonError]] = []
     fetch = chain.plans["fetch"].steps if "fetch" in chain.plans else ()
-    for step, sealed in zip(fetch, (chain.inputs.model, chain.inputs.data), strict=False):
+    for step, sealed in zip(fetch, (getattr(chain.inputs, role) for role in FETCHED), strict=False):
         try:
             there = store.find(step) if fetch_itself else sealed
             if not there and step.job.stage == "fetch":

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from entrypoint.chain import STAGES, Chain
+from entrypoint.plan.fetch import TEACHER
 from entrypoint.run.seal import read_manifest
 from entrypoint.run.store import MADE_BY, Store
 from schemas.manifest import Sealed
@@ -19,7 +20,7 @@ class State:
 
     stage: str
     part: str
-    """model or data, of fetch; empty for the others."""
+    """model, data or teacher, of fetch; empty for the others."""
 
     state: str
     folder: str
@@ -60,7 +61,9 @@ def _damage(store: Store, folder: str, stage: str) -> str:
 
 
 def _part(step: Step) -> str:
-    return step.job.role if step.job.stage == "fetch" else ""
+    if step.job.stage != "fetch":
+        return ""
+    return TEACHER if step.title.startswith(TEACHER) else step.job.role
 
 
 def _state(step: Step, store: Store) -> tuple[str, str, str]:

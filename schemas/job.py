@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.base import Record
 from schemas.data import Format, NamedTemplate, TooLong
-from schemas.method import LossOn, RowKind
+from schemas.method import LossOn, Method, RowKind
 from schemas.track import TrackerJob
 
 TEMPLATE = "chat_template.jinja"
@@ -73,18 +73,65 @@ class PrepareJob(Record):
 class AdapterJob(Record):
     """Which weights are trained."""
 
-    kind: Literal["full", "lora", "qlora"]
+    kind: Literal["full", "freeze", "lora", "qlora", "dora", "rslora", "lora+", "pissa", "olora"]
     rank: int | None = None
     alpha: float | None = None
     dropout: float | None = None
     targets: tuple[str, ...] | Literal["all-linear"] | None = None
+    modules_to_save: tuple[str, ...] = ()
+    trainable_tokens: tuple[str, ...] = ()
+    experts: bool = False
+    ratio: float | None = None
+    """Of lora+: how many times the learning rate the second matrix gets."""
+
+    layers: int = 0
+    """Of freeze: decoder layers that are trained, from the last one."""
+
+    patterns: tuple[str, ...] = ()
+    """Of freeze: weights that are trained beside them."""
+
+
+class OptimisationJob(Record):
+    """How gradients become updates."""
+
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "muon"] = "adamw"
+    schedule: Literal["linear", "cosine", "constant", "wsd", "inverse_sqrt"] = "linear"
+    warmup: float = 0.0
+    """Share of the steps."""
+
+    warmup_steps: int | None = None
+    """In place of the share."""
+
+    decay: float = 0.0
+    """Share of the steps, of wsd."""
+
+    min_rate: float = 0.0
+    """Share of the peak that is left at the end."""
+
+    neftune: float | None = None
+    label_smoothing: float = 0.0
+    group_by_length: bool = False
+
+
+class ValidationJob(Record):
+    """How a run is judged while it trains."""
+
+    every: int | None = None
+    """Optimizer steps. None: at the end of each epoch."""
+
+    metric: str = "loss"
+    patience: int | None = None
+    min_delta: float = 0.0
+    best: bool = False
 
 
 class TrainJob(Record):
     """One optimisation, fully decided."""
 
     stage: Literal["train"] = "train"
-    method: Literal["sft"]
+    method: Method
+    """As the spec has it; ipo is dpo with its loss."""
+
     adapter: AdapterJob
     device: Literal["cpu", "cuda"]
     strategy: Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]
@@ -101,12 +148,15 @@ class TrainJob(Record):
     epochs: float
     max_steps: int | None
     learning_rate: float
-    schedule: Literal["linear", "cosine", "constant"]
-    warmup: float
+    optimisation: OptimisationJob = OptimisationJob()
+    validation: ValidationJob = ValidationJob()
     weight_decay: float
     max_grad_norm: float
     micro_batch: int
     """Rows a rank computes at once."""
+
+    validation_rows: int = 1
+    """Rows a rank computes at once in a validation."""
 
     accumulation: int
     """Micro-batches a rank adds up before an optimizer step."""
@@ -142,7 +192,19 @@ class TrainJob(Record):
     """In no identity: where curves go decides no weight."""
 
 
-HOW = ("device", "strategy", "nodes", "ranks", "engine", "precision", "micro_batch", "accumulation", "gradient_checkpointing", "deterministic")
+HOW = (
+    "device",
+    "strategy",
+    "nodes",
+    "ranks",
+    "engine",
+    "precision",
+    "micro_batch",
+    "validation_rows",
+    "accumulation",
+    "gradient_checkpointing",
+    "deterministic",
+)
 """Fields of a TrainJob that another machine may decide otherwise and still go on from its checkpoints, if not bit for bit."""
 
 

@@ -97,7 +97,7 @@ def locate(loc: Loc) -> Place:
 
 def sections_with(key: str) -> list[str]:
     """The sections of a spec that have this key, as dotted paths."""
-    return [path for path, model in _sections(Spec, "") if key in model.model_fields]
+    return list(dict.fromkeys(path for path, model in _sections(Spec, "") if key in model.model_fields))
 
 
 def paths_by_key() -> dict[str, str]:

@@ -43,6 +43,29 @@ class Watchdog(Section):
     """Patience however short the steps are."""
 
 
+class Validation(Section):
+    """How a run is judged while it trains; needs data.validation."""
+
+    every: Auto[Annotated[int, Field(ge=1)]] = None
+    """Optimizer steps between two validations; the last step is always followed by one. auto: at the end of each epoch."""
+
+    batch_rows: Auto[Annotated[int, Field(ge=1, le=4096)]] = None
+    """Rows that a process computes at once in a validation, which keeps nothing for a backward pass. auto: as many as in training."""
+
+    metric: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_/]*$")] = "loss"
+    """What patience and best look at, as it is logged without `eval_`: loss, mean_token_accuracy, rewards/accuracies. Losses and entropy are better
+    low, all others high."""
+
+    patience: Auto[Annotated[int, Field(ge=1, le=1000)]] = None
+    """Validations in a row without a better metric after which training ends. auto: never."""
+
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """By how much a metric has to be better to count as better."""
+
+    best: bool = False
+    """Keep the checkpoint with the best metric beside the newest and take its weights as the result. Otherwise those of the last step are."""
+
+
 class Train(Section):
     """The optimisation."""
 
@@ -58,14 +81,37 @@ class Train(Section):
     batch_tokens: Auto[Annotated[int, Field(ge=16, le=16_777_216)]] = None
     """Tokens that one optimizer step learns from, padding not counted. auto: by the size of the data."""
 
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate moves after the warm-up."""
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "muon"] = "adamw"
+    """adamw: torch's, fused; adamw_8bit: bitsandbytes, a quarter of the state; paged: state moves to the host's memory when the GPU's is full;
+    adafactor: hardly any state; muon: orthogonal updates of matrices, AdamW for the rest. All but adamw go with single and ddp."""
+
+    schedule: Literal["linear", "cosine", "constant", "wsd", "inverse_sqrt"] = "linear"
+    """How the learning rate moves after the warm-up: linear and cosine fall to min_rate at the end; constant stays; wsd stays and falls over the
+    share `decay`; inverse_sqrt falls with the root of the steps."""
 
     warmup: Percent = 0.03
     """Share of the steps in which the learning rate rises from zero."""
 
+    warmup_steps: Auto[Annotated[int, Field(ge=0)]] = None
+    """Steps in which the learning rate rises from zero, in place of a share. auto: the share `warmup`."""
+
+    decay: Auto[Percent] = None
+    """Share of the steps over which wsd lowers the learning rate at the end. auto: 20%."""
+
+    min_rate: Percent = 0.0
+    """Share of the peak learning rate that is left at the end of cosine and wsd."""
+
+    neftune: Auto[Annotated[float, Field(gt=0, le=100)]] = None
+    """Scale of the noise that is added to embeddings in training (NEFTune, arXiv 2310.05914: 5 to 15). auto: none."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target that is spread over the whole vocabulary; the loss then needs all logits at once."""
+
+    group_by_length: bool = False
+    """Rows of like length come together in a step, so that less is padded. The order of the rows is another one, though no less fixed."""
+
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay."""
 
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this norm."""
@@ -79,6 +125,9 @@ class Train(Section):
     checkpoint: Checkpoint = Checkpoint()
     """When and how many checkpoints are kept."""
 
+    validation: Validation = Validation()
+    """When it is validated, and what follows from that."""
+
     deterministic: Auto[bool] = None
     """Only kernels that give the same bits each time, so that a resumed run equals one that was never stopped. auto: on a CPU, where it is free."""
 
@@ -90,6 +139,19 @@ class Train(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 17
     """Decides order, dropout, initial adapters and the validation split."""
+
+    @model_validator(mode="after")
+    def _written_once(self) -> "Train":
+        written = self.model_fields_set
+        if "warmup" in written and self.warmup_steps is not None:
+            raise PydanticCustomError("together", "has the warm-up as a share and in steps", {"fix": "take warmup or warmup_steps out"})
+        if self.decay is not None and self.schedule != "wsd":
+            raise PydanticCustomError("together", "decay is for schedule: wsd", {"fix": "write schedule: wsd, or take decay out"})
+        if self.schedule == "wsd" and self.warmup_steps is None and self.warmup + (self.decay or 0.0) > 1:
+            raise PydanticCustomError("together", "warms up and decays over more than all steps", {"fix": "make warmup and decay 100% at most together"})
+        if self.min_rate and self.schedule not in ("cosine", "wsd"):
+            raise PydanticCustomError("together", "min_rate is for schedule: cosine or wsd", {"fix": "write schedule: cosine or wsd, or take min_rate out"})
+        return self
 
 
 class Hardware(Section):

@@ -1,8 +1,8 @@
 """What the design names and this version does not have: refused by name, never accepted in silence."""
 
 VALUES: dict[str, tuple[str, ...]] = {
-    "method.kind": ("pretrain", "dpo", "ipo", "orpo", "simpo", "cpo", "kto", "reward", "distil", "grpo", "rloo", "ppo"),
-    "adapter.kind": ("dora", "rslora", "pissa", "lora+", "freeze"),
+    "method.kind": ("grpo", "rloo", "ppo"),
+    "adapter.kind": ("adalora", "ia3", "vera", "loha", "lokr", "oft", "boft", "bone"),
     "hardware.offload": ("nvme",),
     "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
     "serve.engine": ("lmdeploy",),
@@ -11,6 +11,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 
 KEYS: dict[str, tuple[str, ...]] = {
     "data": ("streaming",),
+    "method": ("endpoint", "on_policy", "precompute", "reference"),
     "hardware": ("offload_path",),
     "serve": ("adapters", "replicas", "parity"),
 }

@@ -9,25 +9,32 @@ from schemas.data import NAMED_TEMPLATES, Rows
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts, SourceFacts
 from schemas.job import FetchJob
+from schemas.method import teacher_of
 from schemas.plan import Decision, Plan, Step
 from schemas.spec import Spec
 
+TEACHER = "teacher"
+"""Begins the title of its step; it is fetched as any model, so that two runs share it whatever it is to them."""
+
 
 def plan_fetch(spec: Spec, facts: Facts) -> Plan:
-    """Two steps: one for the model, one for all rows together."""
+    """A step for the model, one for all rows together, and one for a teacher."""
     refuse_unbuilt(spec)
     rows = row_sources(spec)
     model_job = FetchJob(role="model", sources=(spec.model.source,), trust_remote_code=spec.model.trust_remote_code)
     data_job = FetchJob(role="data", sources=rows, template=template_file(spec))
+    wanted = [(model_job, f"model {spec.model.source}", "models"), (data_job, f"rows of {', '.join(rows)}", "data")]
+    if teacher := teacher_of(spec.method):
+        wanted.append((model_job.model_copy(update={"sources": (teacher,)}), f"{TEACHER} {teacher}", "models"))
     steps = tuple(
         make_step(
             job, title, folder, facts, Inputs(), (), job.model_dump(mode="json"), extra=_state(places_of(job), facts), disk_bytes=_bytes(places_of(job), facts)
         )
-        for job, title, folder in ((model_job, f"model {spec.model.source}", "models"), (data_job, f"rows of {', '.join(rows)}", "data"))
+        for job, title, folder in wanted
     )
     decisions = [
         Decision(field=place, value=source, why="no revision given: the newest at the time of the fetch, its commit recorded in the manifest")
-        for place, source in [("model.source", spec.model.source), *((f"data: {s}", s) for s in rows)]
+        for place, source in [("model.source", spec.model.source), *((f"data: {s}", s) for s in rows), *([("method.teacher", teacher)] if teacher else [])]
         if "://" in source and "@" not in source
     ]
     return Plan(name=spec.name, steps=steps, decisions=tuple(decisions))
@@ -37,8 +44,9 @@ def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
     """Raise UsageError or MachineError where a local source of these steps cannot be read: before the first of them has written anything."""
     for step in steps:
         assert isinstance(step.job, FetchJob)
+        role = "data" if step.job.role == "data" else "method.teacher" if step.title.startswith(TEACHER) else "model.source"
         for source in places_of(step.job):
-            where = "model.source" if step.job.role == "model" else "data.template" if source == step.job.template else "data"
+            where = "data.template" if source == step.job.template else role
             found = facts.sources.get(source)
             if found and found.kind == "missing":
                 raise UsageError(

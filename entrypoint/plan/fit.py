@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from entrypoint.plan.memory import GIB, SHARD_WEIGHTS, Load, host_bytes, training_bytes
+from entrypoint.plan.memory import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load, host_bytes, training_bytes
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.offload import AUTOMATIC
 from schemas.errors import MachineError
@@ -108,7 +108,7 @@ def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool)
     load = fit.load
     found = ["shorten data.max_length"] if shorter else []
     sharded = load.strategy in SHARD_WEIGHTS or load.offload != "none"
-    found += {"full": ["use adapter.kind: lora"], "lora": [] if sharded else ["use adapter.kind: qlora"], "qlora": []}[load.adapter]
+    found += ["use adapter.kind: lora"] if load.adapter in OWN_WEIGHTS else [] if sharded or load.adapter == "qlora" else ["use adapter.kind: qlora"]
     if load.on_gpu and load.offload == "none" and load.adapter != "qlora":
         moved = replace(load, ranks=load.nodes * len(facts.accelerators), offload="cpu", gradient_checkpointing=True)
         strategies = [name for name in AUTOMATIC if fit_of(shape, replace(moved, strategy=name), facts).fits]

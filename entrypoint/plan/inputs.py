@@ -11,6 +11,7 @@ class Inputs:
 
     model: Sealed | None = None
     data: Sealed | None = None
+    teacher: Sealed | None = None
     prepared: Sealed | None = None
     trained: Sealed | None = None
     exported: Sealed | None = None

@@ -1,10 +1,17 @@
 """Bytes of one rank in training, term by term. Formulas and their check against measurements: docs/plan.md."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from entrypoint.plan.model_shape import ModelShape
 
 GIB = 1024**3
+
+OWN_WEIGHTS = ("full", "freeze")
+"""Adapters that are none: weights of the model itself are trained."""
+
+OPTIMIZER_BYTES = {"adamw": 8.0, "paged_adamw": 8.0, "adamw_8bit": 2.03125, "paged_adamw_8bit": 2.03125}
+"""Of a trained weight: two moments in fp32, or in 8 bits with an fp32 scale for each 256 of them (bitsandbytes, block-wise)."""
 
 SHARD_WEIGHTS = ("fsdp", "zero3")
 """Strategies under which no process holds all weights."""
@@ -16,6 +23,10 @@ NF4_BYTES = 0.516
 
 LOGITS_CHUNK = 1024
 """Tokens whose logits exist at once: TRL computes the loss over the output head in chunks and never holds all of them."""
+
+WHOLE_LOGITS = {"whole": 14, "compared": 68}
+"""Bytes a logit where a loss holds all of them, with what it keeps for the backward pass: bench/methods measured 10 to 11.4 and 67.5 in fp32;
+in bf16 the softmax of each answer is kept in fp32 beside them, which makes 14 of the first."""
 
 BUCKET = 200_000_000
 """Elements of one communication bucket: large enough to fill NVLink, 0.4 GiB in bf16."""
@@ -41,6 +52,32 @@ class Load:
     on_gpu: bool
     offload: str = "none"
     nodes: int = 1
+    sequences: int = 1
+    """That a row is computed as: a pair is two."""
+
+    copy: bool = False
+    """Whether a frozen copy of the base lies beside the weights."""
+
+    logits: Literal["chunks", "whole", "compared", "none"] = "chunks"
+    """How many of a batch's exist at once, and whether with those of a second model."""
+
+    teacher: int = 0
+    """Weights of a second model that only answers."""
+
+    layers: int = 0
+    """Decoder layers that `freeze` trains."""
+
+    tables: int = 0
+    """Tables as large as the vocabulary that are trained whole beside an adapter."""
+
+    optimizer: str = "adamw"
+    all_logits: bool = False
+    """Label smoothing wants those of all tokens at once."""
+
+    @property
+    def tokens(self) -> int:
+        """Computed at once."""
+        return self.micro_batch * self.sequences * self.length
 
     @property
     def words(self) -> str:
@@ -62,13 +99,18 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     terms = {
         "weights": _base_bytes(shape, load) / shard_weights,
         "gradients": 4 * trained / shard_gradients,
-        # AdamW keeps two moments in fp32.
-        "optimizer": 8 * trained / shard_optimizer,
+        "optimizer": optimizer_bytes(shape, load) / shard_optimizer,
         "activations": _activation_bytes(shape, load),
-        "logits": min(load.micro_batch * load.length, LOGITS_CHUNK) * shape.vocabulary * (BYTES[load.precision] + 8),
+        "logits": _logits_bytes(shape, load),
     }
-    if load.adapter != "full":
+    if load.adapter not in OWN_WEIGHTS:
         terms["adapter"] = 4.0 * trained
+    if load.copy:
+        terms["frozen copy"] = _base_bytes(shape, load) / shard_weights
+    if load.teacher:
+        terms["teacher"] = float(BYTES[load.precision] * load.teacher) / (load.ranks if load.strategy == "zero3" else 1)
+    if load.adapter == "dora":  # each forward pass forms one layer's whole weight with its update, and its norm
+        terms["norms of weights"] = 2.0 * BYTES["fp32"] * shape.hidden * shape.intermediate
     if load.adapter == "qlora":
         terms["dequantised layer"] = 2.0 * max(shape.hidden * shape.intermediate, 1) * 2
     if load.strategy in SHARD_WEIGHTS:
@@ -86,8 +128,8 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
 def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     """Bytes by term in the host's memory, over all ranks, beside what lies where a rank computes."""
     trained, width = trained_weights(shape, load), BYTES[load.precision]
-    # Weights and moments of a checkpoint, copied while the training goes on; each rank writes its share.
-    terms = {"checkpoint copy": 12.0 * trained}
+    # Weights and optimizer of a checkpoint, copied while the training goes on; each rank writes its share.
+    terms = {"checkpoint copy": 4.0 * trained + optimizer_bytes(shape, load)}
     if load.strategy == "fsdp":  # each rank reads the whole model before it keeps its share; long before the first checkpoint
         terms["whole weights, at the start"] = max(0.0, load.ranks * _base_bytes(shape, load) - terms["checkpoint copy"])
     if load.offload == "none":
@@ -100,8 +142,25 @@ def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
 
 
 def trained_weights(shape: ModelShape, load: Load) -> int:
-    """Weights that move."""
-    return shape.parameters if load.adapter == "full" else shape.lora(load.rank)
+    """Weights that move; of freeze those of whole layers alone, since patterns are looked up in the model."""
+    if load.adapter == "full":
+        return shape.parameters
+    if load.adapter == "freeze":
+        return min(load.layers, shape.layers) * (shape.linear_per_layer + 2 * shape.hidden)
+    magnitudes = shape.outputs if load.adapter == "dora" else 0
+    return shape.lora(load.rank) + magnitudes + load.tables * shape.vocabulary * shape.hidden
+
+
+def optimizer_bytes(shape: ModelShape, load: Load) -> float:
+    """What an optimizer keeps of the weights that move, over all ranks."""
+    trained = trained_weights(shape, load)
+    if load.optimizer == "adafactor":  # of each matrix a number for each row and for each column
+        narrow = shape.hidden if load.adapter in OWN_WEIGHTS else load.rank
+        return 4.0 * trained * (1 / narrow + 1 / shape.hidden)
+    if load.optimizer == "muon":  # one moment of each matrix in the layers, two of tables and vectors
+        tables = shape.embedding if load.adapter == "full" else load.tables * shape.vocabulary * shape.hidden
+        return 4.0 * trained + 4.0 * tables
+    return OPTIMIZER_BYTES[load.optimizer] * trained
 
 
 def live_weights(shape: ModelShape) -> int:
@@ -113,7 +172,7 @@ def _move_to_host(terms: dict[str, float], shape: ModelShape, load: Load) -> Non
     """What offload leaves: weights in the precision that computes, and gradients only while they are reduced."""
     trained, width = trained_weights(shape, load), BYTES[load.precision]
     del terms["optimizer"]
-    if load.adapter == "full":
+    if load.adapter in OWN_WEIGHTS:
         terms["weights"] = float(width * shape.parameters)
     else:
         terms["adapter"] = float(width * trained)
@@ -127,16 +186,29 @@ def _move_to_host(terms: dict[str, float], shape: ModelShape, load: Load) -> Non
 def _base_bytes(shape: ModelShape, load: Load) -> float:
     if load.adapter == "full":
         return 4.0 * shape.parameters  # fp32 masters under autocast: bf16 updates get lost
+    if load.adapter == "freeze":
+        trained = trained_weights(shape, load)
+        return 4.0 * trained + float(BYTES[load.precision]) * (shape.parameters - trained)
     if load.adapter == "qlora":
         return NF4_BYTES * shape.layers * shape.linear_per_layer + 2.0 * shape.embedding
     return float(BYTES[load.precision]) * shape.parameters
+
+
+def _logits_bytes(shape: ModelShape, load: Load) -> float:
+    """In chunks: one of them, its softmax and gradient in fp32. Whole, or compared with a teacher's: of every token."""
+    if load.logits == "none":
+        return 0.0
+    if load.logits in WHOLE_LOGITS:
+        return float(load.tokens * shape.vocabulary * WHOLE_LOGITS[load.logits])
+    at_once = min(load.tokens, LOGITS_CHUNK) + (load.tokens if load.all_logits else 0)  # where all exist, the pass beside them keeps a chunk too
+    return float(at_once * shape.vocabulary * (BYTES[load.precision] + 8))
 
 
 def _activation_bytes(shape: ModelShape, load: Load) -> float:
     """Kept for the backward pass: per token and layer 8 vectors of the hidden size, keys and values, 4 of the MLP's, and two fp32 norms."""
     kv = shape.kv_heads * shape.head_dim
     layer = (8 * shape.hidden + 2 * kv + 4 * shape.intermediate) * BYTES[load.precision] + 8 * shape.hidden
-    tokens = load.micro_batch * load.length
+    tokens = load.tokens
     if load.gradient_checkpointing:
         return tokens * (shape.layers * shape.hidden * BYTES[load.precision] + layer)
     return float(tokens * shape.layers * layer)

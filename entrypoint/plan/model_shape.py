@@ -37,6 +37,12 @@ class ModelShape:
         """All weights; norms are two vectors a layer and one at the end."""
         return self.embedding + self.layers * (self.linear_per_layer + 2 * self.hidden) + self.hidden
 
+    @property
+    def outputs(self) -> int:
+        """Outputs of all linear maps of all layers: DoRA trains a length for each."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return self.layers * (q + 2 * kv + 2 * self.hidden + 2 * self.intermediate)
+
     def lora(self, rank: int) -> int:
         """Weights of adapters on every linear map of every layer: rank x (inputs + outputs) each."""
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim

@@ -64,6 +64,10 @@ def _against(spec: Spec, config: Mapping[str, Any]) -> str:
     """Why rows cannot be packed; empty where they can."""
     if spec.method.rows != "text":
         return f"{spec.method.kind} compares whole answers, whose rows are not packed"
+    if spec.method.kind == "distil":
+        return "distil's trainer hands the models no places, by which packed rows are told apart"
+    if spec.train.group_by_length:
+        return "train.group_by_length deals out rows of like length, packs are of one length anyway"
     config = config.get("text_config") or config
     other = [kind for kind in config.get("layer_types") or () if kind not in SEEN_BY_ATTENTION]
     if other:

@@ -29,7 +29,7 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     job = PrepareJob(
         method=spec.method.kind,
         rows=spec.method.rows,
-        raw=str(spec.method.kind) == "pretrain",
+        raw=spec.method.kind == "pretrain",
         train=tuple(_rows_job(r, folders[r.source], r.weight) for r in spec.data.train),
         validation=tuple(_rows_job(r, folders[r.source], 1.0) for r in validation) if isinstance(validation, tuple) else (),
         validation_share=0.0 if isinstance(validation, tuple) else validation,

@@ -30,7 +30,7 @@ class Saves:
     """Of a run with checkpoints of this size."""
 
     gib: float
-    """Weights that are trained and two moments, fp32: docs/decisions/004-checkpoints.md."""
+    """Weights that are trained, in fp32, and what the optimizer keeps of them: docs/decisions/004-checkpoints.md."""
 
     copy_seconds: float
     """The trainer stands still for the copy to host memory; each process copies its share."""
@@ -65,9 +65,9 @@ class Saves:
         return f"a checkpoint of {self.gib:.2f} GiB takes {self.write_seconds:.1f} s at {self.speed:.2f} GiB/s, {how}"
 
 
-def saves_of(trained: int, load: Load, facts: Facts, tracked: bool = False) -> Saves:
-    """`trained` is the number of weights that move; 0 where it is not known."""
-    gib = 12 * trained / GIB
+def saves_of(trained: int, load: Load, facts: Facts, tracked: bool = False, kept: float = 8.0) -> Saves:
+    """`trained` is the number of weights that move, 0 where it is not known; `kept` are the optimizer's bytes for each."""
+    gib = (4 + kept) * trained / GIB
     speed = facts.disk_write_gib or float(DEFAULTS["disk_write_gib"]["value"])
     copy = gib / load.ranks / float(DEFAULTS["host_copy_gib"]["value"])
     return Saves(gib, copy, gib / speed, speed, facts.disk_write_gib is not None, tracked)

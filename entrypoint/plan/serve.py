@@ -26,6 +26,11 @@ DRAIN_SECONDS = 60
 
 def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step that ends in the engine itself and seals nothing."""
+    if spec.method.kind == "reward":
+        raise UsageError(
+            "serve: a reward model answers no question, and the endpoints for scores are not built yet in this version",
+            f"load the folder below {spec.name}/exports with transformers' AutoModelForSequenceClassification",
+        )
     check_device(facts)
     decisions: list[Decision] = [Decision(field="serve.engine", value="vllm", why="set in the spec" if spec.serve.engine else "the engine of this version")]
     known = facts.models.get(spec.model.source)

@@ -58,10 +58,18 @@ def clear_the_way(folder: Path, resumed: Path | None) -> None:
             path.rename(aside)
 
 
-def remove_old(folder: Path, keep: int) -> None:
-    """Leave the newest `keep`; call only after a new one is sealed."""
+def remove_old(folder: Path, keep: int, spare: int | None = None) -> None:
+    """Leave the newest `keep`, and the one of step `spare`; call only after a new one is sealed."""
     for path in sorted(folder.glob(f"{PREFIX}*"), key=_step, reverse=True)[keep:]:
-        shutil.rmtree(path)
+        if _step(path) != spare:
+            shutil.rmtree(path)
+
+
+def valid_at(folder: Path, step: int) -> Path | None:
+    """The checkpoint of one step, where every byte is as it was sealed."""
+    path = folder / f"{PREFIX}{step}"
+    manifest = read_manifest(path)
+    return path if manifest is not None and not faults(path, manifest, hashes=True) else None
 
 
 def _step(path: Path) -> int:

@@ -1,4 +1,8 @@
-"""What an optimizer step changes, in place and per parameter, for each engine: plain (single, DDP), FSDP, ZeRO 1 and 2, ZeRO 3."""
+"""What an optimizer step changes, in place and per parameter, for each engine: plain (single, DDP), FSDP, ZeRO 1 and 2, ZeRO 3.
+
+State of a parameter's shape is kept in flat pieces that any engine reads. What else an optimizer keeps of a parameter (Adafactor's sums of
+rows, the scales of 8-bit moments, a count) is kept whole; it exists under plain engines alone, where the plan allows such optimizers.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +10,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from entrypoint.run.fragments import Fragment, FragmentReader
+from entrypoint.run.fragments import WHOLE, Fragment, FragmentReader
 
 WEIGHT, STEP = "weight", "step"
 
@@ -27,6 +31,7 @@ def restore(model: Any, optimizer: Any, rank: int, ranks: int, reader: FragmentR
     base = base_optimizer(optimizer)
     with torch.no_grad():
         if base is optimizer:
+            _make_room(base)
             for name, parameter in _trained(model):
                 _restore_plain(name, parameter, base, reader)
             return
@@ -53,10 +58,13 @@ def _plain(name: str, parameter: Any, optimizer: Any) -> Iterator[Fragment]:
         return
     yield Fragment(WEIGHT, name, start, share.view(-1))
     for kind, value in optimizer.state.get(parameter, {}).items():
-        if kind != STEP:
+        if kind == STEP and torch.is_tensor(value):
+            if start == 0:
+                yield Fragment(kind, name, 0, value.detach().reshape(-1))
+        elif torch.is_tensor(value) and value.shape == parameter.shape and value.dim():
             yield Fragment(kind, name, start, _share(value)[1].reshape(-1))
-        elif start == 0:
-            yield Fragment(kind, name, 0, torch.as_tensor(value, dtype=None if torch.is_tensor(value) else torch.float32).detach().reshape(-1))
+        else:
+            yield Fragment(WHOLE + kind, name, 0, _as_tensor(value))
 
 
 def _restore_plain(name: str, parameter: Any, optimizer: Any, reader: FragmentReader) -> None:
@@ -65,11 +73,45 @@ def _restore_plain(name: str, parameter: Any, optimizer: Any, reader: FragmentRe
         if kind == STEP:
             optimizer.state[parameter][kind] = _count(reader.read(kind, name, 0, 1), parameter, optimizer)
             continue
-        if kind != WEIGHT:
-            optimizer.state[parameter][kind] = torch.zeros_like(parameter)
-        if share.numel():
+        if kind.startswith(WHOLE):
+            _put_whole(optimizer, parameter, kind.removeprefix(WHOLE), reader.whole(kind, name))
+            continue
+        read = reader.read(kind, name, start, share.numel()).view(share.shape) if share.numel() else None
+        if kind != WEIGHT and not torch.is_tensor(optimizer.state[parameter].get(kind)):
+            # torch's AdamW wants moments like the weights, which another precision may have changed; others have types of their own.
+            dtype = None if read is None or isinstance(optimizer, torch.optim.AdamW) else read.dtype
+            optimizer.state[parameter][kind] = torch.zeros_like(parameter, dtype=dtype, requires_grad=False)
+        if read is not None:
             place = share if kind == WEIGHT else _share(optimizer.state[parameter][kind])[1]
-            place.copy_(reader.read(kind, name, start, share.numel()).view(share.shape))
+            place.copy_(read)
+
+
+def _as_tensor(value: Any) -> torch.Tensor:
+    """A tensor as it is, a number in a type that tells which of Python's it was."""
+    if torch.is_tensor(value):
+        return value.detach()
+    return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)
+
+
+def _put_whole(optimizer: Any, parameter: Any, kind: str, value: torch.Tensor) -> None:
+    state = optimizer.state[parameter]
+    if value.dim() == 0 and value.dtype in (torch.int64, torch.float64):
+        state[kind] = value.item()
+    elif torch.is_tensor(state.get(kind)):
+        state[kind].copy_(value)
+    else:
+        state[kind] = value.to(parameter.device)
+
+
+def _make_room(optimizer: Any) -> None:
+    """bitsandbytes allocates state itself, in pages where it is asked to: so before anything is put there."""
+    if not hasattr(optimizer, "init_state"):
+        return
+    optimizer.check_overrides()
+    for group_index, group in enumerate(optimizer.param_groups):
+        for index, parameter in enumerate(group["params"]):
+            if not optimizer.state[parameter]:
+                optimizer.init_state(group, parameter, group_index, index)
 
 
 def _share(tensor: torch.Tensor) -> tuple[int, torch.Tensor]:

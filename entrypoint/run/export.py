@@ -10,6 +10,7 @@ from entrypoint.run.events import Events, say
 from entrypoint.run.greedy import LARGEST_DIFFERENCE, Answer, answer, compare
 from entrypoint.run.leaf import run_leaf
 from entrypoint.run.load_model import load_plain
+from entrypoint.run.reward_head import allowed, is_judge, largest_difference, load_merged, load_trained, reward
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import GateRefused
 from schemas.job import ExportJob, Task
@@ -29,6 +30,8 @@ def export(task: Task, events: Events) -> dict[str, Any]:
     golden = json.loads((Path(task.inputs["prepared"]) / "golden.json").read_text(encoding="utf-8"))
     weights = Path(task.inputs["trained"]) / WEIGHTS
     start = time.monotonic()
+    if is_judge(weights):
+        return _export_judge(Path(task.inputs["model"]), weights, output, golden, events)
     model, adapted = _load_trained(Path(task.inputs["model"]), weights)
     say(f"  answers {len(golden)} golden prompts with the {'adapter on its base' if adapted else 'trained weights'}")
     before = [answer(model, g["prompt_ids"], job.golden_tokens) for g in golden]
@@ -45,6 +48,27 @@ def export(task: Task, events: Events) -> dict[str, Any]:
     events.write("parity", equal=same, ties=ties, of=len(golden), largest_difference=round(worst, 6), seconds=round(time.monotonic() - start, 1))
     _judge(golden, before, after, verdicts, output)
     return {"golden": len(golden), "equal": same, "near_ties": ties, "largest_logprob_difference": round(worst, 6)}
+
+
+def _export_judge(base: Path, weights: Path, output: Path, golden: list[dict[str, Any]], events: Events) -> dict[str, Any]:
+    """A reward model writes no answers: its rewards of the golden prompts are compared."""
+    model, adapted = load_trained(base, weights)
+    before = [reward(model, g["prompt_ids"]) for g in golden]
+    _write_merged(model, adapted, weights, output)
+    del model
+    merged = load_merged(output)
+    after = [reward(merged, g["prompt_ids"]) for g in golden]
+    worst = largest_difference(before, after)
+    rows = [{**g, "reward": b, "merged_reward": a} for g, b, a in zip(golden, before, after, strict=True)]
+    (output / "parity.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    say(f"  the rewards of {len(golden)} golden prompts differ by at most {worst:.4f} after the merge")
+    events.write("parity", of=len(golden), largest_difference=round(worst, 6))
+    if not worst <= allowed(before):
+        raise GateRefused(
+            f"the merged reward model judges otherwise: rewards differ by {worst:.4f}, rounding moves them by less than {allowed(before):.4f}",
+            "the export is not sealed; look at the adapter's targets and the base's revision",
+        )
+    return {"golden": len(golden), "largest_reward_difference": round(worst, 6)}
 
 
 def _load_trained(base: Path, weights: Path) -> tuple[Any, bool]:

@@ -1,7 +1,7 @@
 """Files of a checkpoint's tensors: every parameter's state in flat pieces, so that any number of processes can read what others wrote.
 
-A key is KIND/NAME@START: elements START, START+1, ... of the flattened tensor KIND (weight, exp_avg, ...) of parameter NAME. The files
-are safetensors; they are written here and not by its library because the hash is taken while the bytes pass, without the interpreter's
+A key is KIND/NAME@START: elements START, START+1, ... of the flattened tensor KIND (weight, exp_avg, ...) of parameter NAME. A KIND that
+begins with WHOLE is not cut up: it has a shape of its own, such as a number for each row. The files are safetensors; they are written here and not by its library because the hash is taken while the bytes pass, without the interpreter's
 lock: reading a file again to hash it takes as long as writing it.
 """
 
@@ -20,6 +20,7 @@ from schemas.errors import GateRefused
 from schemas.manifest import File
 
 CHUNK = 16 << 20
+WHOLE = "whole:"
 NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL",
@@ -28,13 +29,13 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Fragment:
-    """A flat piece of one tensor, where it lies in memory now."""
+    """A flat piece of one tensor, or a whole one of any shape, where it lies in memory now."""
 
     kind: str
     name: str
     start: int
     tensor: torch.Tensor
-    """Of shape (elements,)."""
+    """Of shape (elements,), but of any shape for a kind that begins with WHOLE."""
 
     @property
     def key(self) -> str:
@@ -88,6 +89,11 @@ class FragmentReader:
     def kinds(self, name: str) -> list[str]:
         """What was kept of a parameter."""
         return sorted(kind for kind, of in self.places if of == name)
+
+    def whole(self, kind: str, name: str) -> torch.Tensor:
+        """A tensor that was not cut up, in its own shape."""
+        (_, opened, key) = self.places[kind, name][0]
+        return opened.get_tensor(key)
 
     def read(self, kind: str, name: str, start: int, count: int) -> torch.Tensor:
         """Elements `start` to `start + count`, flat; GateRefused where one of them is nowhere."""

@@ -11,6 +11,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from entrypoint.run.ranks import ranks
+from entrypoint.run.targets import decoder_layers
 
 TYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -26,7 +27,7 @@ def shard(model: Any, settings: dict[str, Any], device: torch.device) -> None:
         "mesh": mesh,
         "mp_policy": MixedPrecisionPolicy(param_dtype=TYPES[settings["param_dtype"]], reduce_dtype=TYPES[settings["reduce_dtype"]], output_dtype=torch.float32),
     }
-    for layer in _layers(model):
+    for layer in decoder_layers(model):
         fully_shard(layer, reshard_after_forward=settings["reshard_after_forward"], **options)
     fully_shard(model, **options)  # what is in no layer: embeddings, the last norm, the output head
     model._is_accelerate_prepared = True  # or it would be wrapped in DDP
@@ -36,18 +37,9 @@ def full_state(model: Any) -> dict[str, torch.Tensor]:
     """Every trained parameter whole, in host memory; empty on ranks but the first. All ranks have to call it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    frozen = any(not parameter.requires_grad for parameter in model.parameters())  # of an adapter's base, which is not saved with it
+    frozen = hasattr(model, "peft_config")  # an adapter's base is not saved with it
     state: dict[str, torch.Tensor] = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=frozen))
     return state
-
-
-def _layers(model: Any) -> list[Any]:
-    """The decoder layers, as the model's own class names them."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    names = set(base._no_split_modules or ())
-    found = [module for module in base.modules() if type(module).__name__ in names]
-    assert found, f"{type(base).__name__} names no layers"
-    return found
 
 
 def _same_start(model: Any, device: torch.device) -> None:

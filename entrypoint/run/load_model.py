@@ -3,12 +3,31 @@
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import GateRefused
+from entrypoint.run.targets import as_suffixes, check_modules, check_targets, expert_parameters, linear_layers, thaw, token_ids
+from schemas.errors import GateRefused, UsageError
 from schemas.job import AdapterJob, TrainJob
 
 
 def load_for_training(folder: Path, job: TrainJob) -> Any:
-    """The base as it is trained: fp32 masters for full weights, the run's precision under LoRA, NF4 under QLoRA."""
+    """The base as it is trained: fp32 masters for full weights, the run's precision for frozen ones, NF4 under QLoRA."""
+    model = load_base(folder, **base_options(job))
+    model.config.use_cache = False
+    return model
+
+
+def thawed(model: Any, job: TrainJob) -> Any:
+    """The model; of `freeze` with the weights that move in fp32, and the others frozen."""
+    if job.adapter.kind == "freeze":
+        thaw(model, job.adapter.layers, job.adapter.patterns)
+        if not job.strategy.startswith("zero"):  # DeepSpeed keeps fp32 masters by itself
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.float()
+    return model
+
+
+def base_options(job: TrainJob) -> dict[str, Any]:
+    """How the job wants a base to be held."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -27,17 +46,16 @@ def load_for_training(folder: Path, job: TrainJob) -> Any:
 
         packed_attention.register()
         options["attn_implementation"] = packed_attention.NAME
-    model = _load(folder, **options)
-    model.config.use_cache = False
-    return model
+    return options
 
 
-def _load(folder: Path, **options: Any) -> Any:
-    """The model with every weight from the folder; transformers would fill missing ones with random numbers and only warn."""
+def load_base(folder: Path, kind: Any = None, new: tuple[str, ...] = (), **options: Any) -> Any:
+    """The model with every weight from the folder but `new` ones; transformers would fill missing ones with random numbers and only warn."""
     from transformers import AutoModelForCausalLM
 
-    model, found = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, output_loading_info=True, **{"attn_implementation": "sdpa", **options})
-    wrong = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    kind = kind or AutoModelForCausalLM
+    model, found = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **{"attn_implementation": "sdpa", **options})
+    wrong = sorted(map(str, [*(set(found["missing_keys"]) - set(new)), *found["mismatched_keys"]]))
     if wrong:
         raise GateRefused(
             f"{len(wrong)} weights of the model in {folder} are missing or of another shape; the first is {wrong[0]}",
@@ -46,20 +64,49 @@ def _load(folder: Path, **options: Any) -> Any:
     return model
 
 
-def lora_config(adapter: AdapterJob) -> Any:
-    """peft's configuration, or None for full weights."""
-    if adapter.kind == "full":
+def lora_config(adapter: AdapterJob, model: Any, tokenizer: Any) -> Any:
+    """peft's configuration for this model, or None where its own weights are trained. Raises UsageError for names that it does not have."""
+    if adapter.kind in ("full", "freeze"):
         return None
     from peft import LoraConfig
+    from transformers.pytorch_utils import Conv1D
 
     assert adapter.rank and adapter.alpha and adapter.targets
-    targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
-    return LoraConfig(task_type="CAUSAL_LM", r=adapter.rank, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout or 0.0, target_modules=targets)
+    excluded: list[str] = []
+    if adapter.targets == "all-linear":
+        targets, excluded = as_suffixes(linear_layers(model), model)
+    else:
+        targets = list(adapter.targets)
+        check_targets(model, targets)
+    if adapter.trainable_tokens and model.config.tie_word_embeddings:  # of models whose shape the plan could not read
+        raise UsageError("adapter.trainable_tokens: the model's input table is its output head too", "write modules_to_save: [embed_tokens]")
+    check_modules(model, adapter.modules_to_save)
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout or 0.0,
+        target_modules=targets,
+        exclude_modules=excluded or None,
+        target_parameters=expert_parameters(model) or None if adapter.experts else None,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        use_dora=adapter.kind == "dora",
+        use_rslora=adapter.kind == "rslora",
+        modules_to_save=list(adapter.modules_to_save) or None,
+        trainable_token_indices=token_ids(tokenizer, adapter.trainable_tokens) if adapter.trainable_tokens else None,
+        ensure_weight_tying=bool(adapter.modules_to_save or adapter.trainable_tokens) and bool(model.config.tie_word_embeddings),
+    )
 
 
 def load_plain(folder: Path) -> Any:
     """A model for inference in fp32, on the GPU where this container has one: the device changes no artifact, so no plan names it."""
     import torch
 
-    model = _load(folder, dtype=torch.float32)
+    return placed(load_base(folder, dtype=torch.float32))
+
+
+def placed(model: Any) -> Any:
+    """Ready for inference, where this container computes."""
+    import torch
+
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -57,7 +57,10 @@ def muster(task: Task) -> None:
 def plan_of(task: Task) -> dict[str, Any]:
     """Everything that decides what a rank computes, by name; not what each node measures for itself."""
     inputs = {f"the {role} artifact": Path(folder).name for role, folder in task.inputs.items()}
-    return {**task.job.model_dump(mode="json", exclude={"track", "checkpoint_apart"}), **inputs, "the program's version": __version__, **versions()}
+    told = task.job.model_dump(mode="json", exclude={"track", "checkpoint_apart"})
+    parts = {name: told.pop(name) for name in ("optimisation", "validation") if name in told}
+    told |= {f"{'validation.' if part == 'validation' else ''}{name}": value for part, values in parts.items() for name, value in values.items()}
+    return {**told, **inputs, "the program's version": __version__, **versions()}
 
 
 def differences(plan: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -11,6 +11,12 @@ from entrypoint.run.ranks import is_first
 
 SAY_EVERY_SECONDS = 5.0
 
+TOLD = {"loss", "learning_rate", "grad_norm", "num_tokens", "epoch", "skipped", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
+"""Numbers of a step or a validation that have a field of their own in an event, or say nothing of the model."""
+
+SHOWN = {"rewards/margins": "margin", "margin": "margin", "rewards/accuracies": "accuracy", "accuracy": "accuracy", "kl": "kl"}
+"""What a line for people has beside the loss, where the method knows it."""
+
 
 class Progress(TrainerCallback):  # type: ignore[misc]
     """Of the first rank; the others are silent."""
@@ -38,8 +44,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             return
         now = time.monotonic()
         if "eval_loss" in logs:
-            self.events.write("validated", step=state.global_step, loss=round(logs["eval_loss"], 6))
-            say(f"  step {state.global_step}/{state.max_steps}  validation loss {logs['eval_loss']:.4f}")
+            found = {name.removeprefix("eval_"): value for name, value in logs.items()}
+            self.events.write("validated", step=state.global_step, loss=round(logs["eval_loss"], 6), metrics=metrics_of(found))
+            say(f"  step {state.global_step}/{state.max_steps}  validation loss {logs['eval_loss']:.4f}{_shown(found)}")
             return
         if "loss" not in logs:
             return
@@ -50,14 +57,23 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         norm = logs.get("grad_norm")
         self.events.write(
             "step", step=state.global_step, of=state.max_steps, loss=finite(logs["loss"]), learning_rate=logs.get("learning_rate"), grad_norm=finite(norm),
-            tokens=tokens, tokens_per_second=round(rate, 1), memory_gib=peak_gib(), seconds_left=round(left),
+            tokens=tokens, tokens_per_second=round(rate, 1), memory_gib=peak_gib(), seconds_left=round(left), metrics=metrics_of(logs),
         )  # fmt: skip
         self.tokens, self.stepped = tokens, now
         if not self.first_end:
             self.first_tokens, self.first_end = tokens, now
         if now - self.said >= SAY_EVERY_SECONDS or state.global_step == state.max_steps:
             self.said = now
-            say(f"  step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  {rate:,.0f} tok/s  {_minutes(left)} left")
+            say(f"  step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}{_shown(logs)}  {rate:,.0f} tok/s  {_minutes(left)} left")
+
+
+def metrics_of(logs: dict[str, float]) -> dict[str, float | None]:
+    """What a method says of a step or a validation beside its loss: reward margins and accuracies, log-probabilities and the like."""
+    return {name: finite(value) for name, value in logs.items() if name not in TOLD}
+
+
+def _shown(logs: dict[str, float]) -> str:
+    return "".join(f"  {word} {logs[name]:.3f}" for name, word in SHOWN.items() if name in logs)
 
 
 def finite(value: float | None) -> float | None:

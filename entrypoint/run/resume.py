@@ -40,6 +40,7 @@ class Resume:
             "flos": trainer.state.total_flos,
             "tokens": trainer._total_train_tokens,
             "bad_steps": trainer.bad_steps.counts(),
+            "judged": trainer.judge.counts(),
             "validation_due": trainer.validation_due,
             "scheduled": _schedule(trainer).last_epoch,
             "scaler": scaler.state_dict() if scaler is not None else {},
@@ -64,6 +65,7 @@ class Resume:
         trainer.state.total_flos = state["flos"]
         trainer._total_train_tokens = state["tokens"]
         trainer.bad_steps.set_counts(state["bad_steps"])
+        trainer.judge.set_counts(state["judged"])
         trainer.validation_due = state.get("validation_due", False)
 
     def set_schedule(self, trainer: Any, base: Any) -> None:

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+WINDOW, BLOCK = 1024, 16
+"""Rows that are sorted by length together, and neighbours of like length that stay together."""
+
 
 class RowOrder:
     """Batches of row numbers for one rank; a batch sampler for torch's DataLoader.
@@ -13,7 +16,9 @@ class RowOrder:
     the same step holds the same rows on any number of them: a run that goes on with fewer loses no row and sees none twice.
     """
 
-    def __init__(self, rows: int, micro_batch: int, accumulation: int, rank: int, ranks: int, seed: int):
+    def __init__(self, rows: int, micro_batch: int, accumulation: int, rank: int, ranks: int, seed: int, lengths: np.ndarray | None = None):
+        """With `lengths`, int64 of shape (rows,), rows of like length come together."""
+        self.lengths = lengths
         self.rows, self.micro_batch, self.accumulation, self.rank, self.ranks, self.seed = rows, micro_batch, accumulation, rank, ranks, seed
         self.epoch = self.start = 0
         """Where the next step begins: rows of this epoch before it."""
@@ -51,7 +56,9 @@ class RowOrder:
 
     def permutation(self, epoch: int) -> np.ndarray:
         """Row numbers in the order of an epoch, int64 of shape (rows,)."""
-        return np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(self.rows)
+        generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        order = generator.permutation(self.rows)
+        return order if self.lengths is None else _grouped(order, self.lengths, generator)
 
     def step_rows(self) -> np.ndarray:
         """Row numbers of the step at the current position, all ranks."""
@@ -69,6 +76,19 @@ class RowOrder:
             return False
         self.epoch, self.start = self.epoch + 1, 0
         return True
+
+
+def _grouped(order: np.ndarray, lengths: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The same rows, sorted by length within windows of the shuffled order and dealt out in blocks whose order is shuffled anew.
+
+    Windows and blocks have fixed sizes: by those of a batch the order would change with the number of processes.
+    """
+    blocks: list[np.ndarray] = []
+    for at in range(0, len(order), WINDOW):
+        window = order[at : at + WINDOW]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        blocks += [window[start : start + BLOCK] for start in range(0, len(window), BLOCK)]
+    return np.concatenate([blocks[index] for index in generator.permutation(len(blocks))])
 
 
 class InOrder(RowOrder):

@@ -44,6 +44,9 @@ class Saver:
         self.folder, self.keep, self.rank, self.ranks, self.sealed = folder, keep, rank, ranks, sealed
         self.thread: threading.Thread | None = None
         self.failure: BaseException | None = None
+        self.spare: int | None = None
+        """Step whose checkpoint stays beside the newest; set before a save."""
+
         self.held: dict[str, torch.Tensor] = {}
         """Host copies, kept from save to save: pinned memory is slow to get."""
 
@@ -112,7 +115,7 @@ class Saver:
         write_durably(partial / STATE, state)
         files = [self._listed(partial, rank) for rank in range(self.ranks)]
         seal_checkpoint(partial, step, manifest, {file.path: file for file in files})
-        remove_old(self.folder, self.keep)
+        remove_old(self.folder, self.keep, self.spare)
 
     def _listed(self, partial: Path, rank: int) -> File:
         """What a rank says that it wrote, once it has; a rank that failed ends the whole run, and this thread with it."""

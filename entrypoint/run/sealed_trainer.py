@@ -1,34 +1,41 @@
-"""TRL's trainer with checkpoints that are sealed behind its back, a resume that is exact, and a stop that all ranks agree on."""
+"""Any of TRL's trainers with checkpoints that are sealed behind its back, a resume that is exact, and a stop that all ranks agree on."""
 
 import math
 import signal
-import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
-from transformers import PrinterCallback, TrainerCallback
-from trl import SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from transformers import PrinterCallback
 
 from entrypoint.run import randomness
 from entrypoint.run.bad_steps import BadSteps
 from entrypoint.run.engine_state import base_optimizer, fragments, restore
+from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.fsdp import full_state, shard
+from entrypoint.run.gather_rows import GatherRows
+from entrypoint.run.judge import Judge
+from entrypoint.run.optimised import Optimised
+from entrypoint.run.pace import Pace
+from entrypoint.run.principal import Principal
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
 from entrypoint.run.row_order import InOrder, RowOrder
 from entrypoint.run.saver import Saver
-from entrypoint.run.token_rows import IGNORED
 from entrypoint.run.watchdog import Watchdog
+from entrypoint.run.weighed import Weighed
 from schemas.manifest import Manifest
 
-Collator = DataCollatorForLanguageModeling
-"""Pads ids with the pad token and labels with -100: where pad and end token are one, the mask still tells them apart."""
+
+def sealed(trainer: type) -> Any:
+    """A trainer class of TRL's, or one over it, with what Caisson promises of every run."""
+    return type(f"Sealed{trainer.__name__}", (SealedTrainer, trainer), {})
 
 
-class SealedTrainer(SFTTrainer):
-    """Set `order`, `dealt`, `saver`, `watchdog`, `bad_steps`, `checkpoint_manifest` and, to go on from a checkpoint, `resumed` before `train`."""
+class SealedTrainer(Optimised, Weighed):
+    """Stands before a trainer of TRL's: `sealed`. Set `order`, `dealt`, `saver`, `watchdog`, `bad_steps`, `judge`, `checkpoint_manifest`, what Optimised
+    wants and, to go on from a checkpoint, `resumed` before `train`."""
 
     order: RowOrder
     dealt: Any
@@ -40,6 +47,10 @@ class SealedTrainer(SFTTrainer):
     saver: Saver
     watchdog: Watchdog
     bad_steps: BadSteps
+    judge: Judge
+    principal: Principal | None = None
+    """Of an adapter that starts as a part of the weights."""
+
     checkpoint_manifest: Manifest
     segments: list[dict[str, Any]]
     """How each stretch of the run was trained, oldest first; the last one is how it is trained now."""
@@ -51,17 +62,22 @@ class SealedTrainer(SFTTrainer):
     """Seconds between two saves at least; one that is due by steps is put off until then, and until the one before has ended. None: it is not."""
 
     resumed: Resume | None = None
+    saved: tuple[int, int] = (-1, 0)
+    """Step and length of the history at the last save."""
+
     started_at = 0
     """Optimizer steps that were taken before this process began."""
 
     validation_due = False
-    """An epoch ended in a stop: its validation is made up for before the next step."""
+    """A stop came where one was due: it is made up for before the next step."""
 
     def __init__(self, *args: Any, fsdp: dict[str, Any] | None = None, **kwargs: Any):
         self.fsdp = fsdp
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)
         self.add_callback(Pace(self))
+        if ranks() > 1:
+            self.accelerator.gather = GatherRows(self.accelerator.gather)
         self.stop_asked = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
@@ -114,6 +130,8 @@ class SealedTrainer(SFTTrainer):
             super()._move_model_to_device(*args)
 
     def _prepare_for_training(self, *args: Any) -> Any:
+        if self.principal is not None:
+            self.principal.begin(self.model, self.args.device, self.resumed.reader if self.resumed is not None else None)
         if self.fsdp:
             shard(self.model, self.fsdp, self.args.device)
         prepared = super()._prepare_for_training(*args)
@@ -126,7 +144,8 @@ class SealedTrainer(SFTTrainer):
         if self.validation_due:
             self.validation_due = False
             self._evaluate(trial=None, ignore_keys_for_eval=None)
-        if self.state.global_step >= self.state.max_steps:  # killed behind the last checkpoint, before the weights were written
+        # Killed behind the last checkpoint, before the weights were written; or a validation has ended it.
+        if self.state.global_step >= self.state.max_steps or self.judge.ended:
             self.control.should_training_stop = True
             return
         if self.resumed is not None:
@@ -191,12 +210,24 @@ class SealedTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.watchdog.rest()  # a slow disk is no hang
+        # At the end of an epoch a checkpoint can be due twice: for its validation, and as the epoch's last.
+        moment = (self.state.global_step, len(self.state.log_history))
+        if moment == self.saved:
+            return
+        self.saved = moment
         self.saver.wait()
         self.accelerator.wait_for_everyone()
         pieces = fragments(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks())
         tensors, notes = randomness.capture(rank())
+        if self.principal is not None and rank() == 0:
+            tensors = [*tensors, *self.principal.fragments()]
+        self.saver.spare = self.judge.spare
         state = Resume.state_of(self) if rank() == 0 else None
         self.saver.save(self.state.global_step, [*pieces, *tensors], notes, state, self.checkpoint_manifest)
+
+    def take(self, checkpoint: Path) -> None:
+        """Weights of another step of this run."""
+        restore(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks(), FragmentReader(checkpoint))
 
     def _stepping(self) -> Any:
         """The optimizer below accelerate's wrapper."""
@@ -216,80 +247,5 @@ class SealedTrainer(SFTTrainer):
         self.watchdog.rest()
         return super().evaluate(*args, **kwargs)
 
-    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As TRL's; its loss is added up by the tokens that it is a mean of."""
-        learned = (inputs["labels"][..., 1:] != IGNORED).sum().to(self.args.device)
-        found = super().prediction_step(model, inputs, *args, **kwargs)
-        self.evaluated += torch.stack([found[0].double() * learned, learned.double()])
-        return found
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """As TRL's, with a loss that is a mean over tokens, however they are batched: transformers' is a mean over batches."""
-        self.evaluated = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        found = super().evaluation_loop(*args, **kwargs)
-        if ranks() > 1:
-            torch.distributed.all_reduce(self.evaluated)
-        found.metrics["eval_loss"] = float(self.evaluated[0] / self.evaluated[1])
-        return found
-
-
-class Pace(TrainerCallback):
-    """At the end of each step: the position moves on, ranks agree on whether to save or stop, a failed save is heard of."""
-
-    def __init__(self, trainer: SealedTrainer):
-        self.trainer = trainer
-        self.saved_at = time.monotonic()
-        self.save_later = False
-        self.put_off = False
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.saved_at = time.monotonic()
-        self.trainer.watchdog.rest()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        trainer = self.trainer
-        trainer.watchdog.step()
-        trainer.saver.check()
-        ended = trainer.order.advance() or state.global_step >= state.max_steps
-        state.epoch = trainer.order.epoch + trainer.order.start / trainer.order.rows
-        due = trainer.checkpoint_seconds is not None and time.monotonic() - self.saved_at >= trainer.checkpoint_seconds
-        apart = trainer.checkpoint_apart
-        early = apart is not None and (time.monotonic() - self.saved_at < apart or trainer.saver.busy)
-        stop, due, early = self._agree(trainer.stop_asked, due, early)
-        trainer.stop_asked = stop
-        wanted = control.should_save or self.put_off
-        self.put_off = wanted and early
-        control.should_save = (wanted and not early) or due
-        if self._stops(state):
-            control.should_save = control.should_training_stop = True
-        if control.should_save:
-            self.saved_at = time.monotonic()
-            # An epoch, and the run, ends with a validation; a checkpoint from before it would lose its result.
-            self.save_later, control.should_save = ended, not ended
-
-    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.watchdog.rest()  # a validation may take as long as it goes on
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._stops(state):  # there is no time for a validation; an epoch cut short has none anyway
-            self.trainer.validation_due = control.should_evaluate and self.save_later
-            control.should_evaluate = False
-        control.should_save = control.should_save or self.save_later
-        self.save_later = False
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.watchdog.cancel()
-
-    def _stops(self, state: Any) -> bool:
-        return self.trainer.stop_asked and bool(state.global_step < state.max_steps)
-
-    def _agree(self, *wishes: bool) -> tuple[bool, ...]:
-        """What any rank wishes, all do: a rank that saved alone would wait for the others for ever."""
-        if ranks() == 1:
-            return wishes
-        asked = torch.tensor(wishes, dtype=torch.int32, device=self.trainer.args.device)
-        torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
-        return tuple(bool(wish) for wish in asked.tolist())
-
-
-__all__ = ["Collator", "SealedTrainer"]
+__all__ = ["SealedTrainer", "sealed"]

@@ -1,6 +1,7 @@
 """Print prepared rows as the trainer sees them, learned tokens marked. `python -m entrypoint.run.show_rows PREPARED MODEL ROWS`."""
 
 import sys
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,27 +19,39 @@ def main(prepared: Path, model: Path, rows: int) -> None:
     from entrypoint.run.quiet import hush
 
     hush()
-    from entrypoint.run.sealed_trainer import Collator
-    from entrypoint.run.token_rows import IGNORED, token_rows
+    from entrypoint.run.token_rows import token_rows
 
     tokenizer = load_tokenizer(model)
     manifest = read_manifest(prepared)
     kind = manifest.job["rows"] if manifest else "text"
-    found = token_rows(prepared, "train")
+    found = token_rows(prepared, "train", kind)
     assert found is not None  # the gate seals no artifact without training rows
-    sides = 2 if kind == "pair" else 1
-    count = min(rows * sides, len(found))
-    collate = Collator(pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-    batch = collate([{key: list(found[at][key]) for key in ("input_ids", "labels")} for at in range(count)])
+    shown = [found[at] for at in range(min(rows, len(found)))]
     colour = sys.stdout.isatty()
-    for at in range(count):
-        real = batch["attention_mask"][at].bool()
-        ids, labels = batch["input_ids"][at][real].tolist(), batch["labels"][at][real].tolist()
-        learned = [label != IGNORED for label in labels]
-        side = f", {('chosen', 'rejected')[at % 2]}" if sides == 2 else ""
-        print(f"--- row {at // sides + 1}{side}: {len(ids)} tokens, {sum(learned)} learned")
+    for title, ids, learned in collated(shown, kind, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id):
+        print(f"--- {title}: {len(ids)} tokens, {sum(learned)} learned")
         print(mark(tokenizer, ids, learned, colour))
     print(f"--- learned tokens are {'green' if colour else f'between {MARKS[0]} and {MARKS[1]}'}; every other token is context")
+
+
+def collated(rows: list[dict[str, Any]], kind: str, pad: int) -> Iterator[tuple[str, list[int], list[bool]]]:
+    """Each sequence of a batch of these rows without its padding: what it is, its ids, and which of them carry loss."""
+    from entrypoint.run.methods.pairs import PairCollator
+    from entrypoint.run.methods.text import text
+    from entrypoint.run.token_rows import IGNORED
+
+    if kind == "pair":
+        batch = PairCollator(pad)(rows)
+        marked = batch["completion_mask"] == 1
+        order = [(f"row {at + 1}, {side}", at + number * len(rows)) for at in range(len(rows)) for number, side in enumerate(("chosen", "rejected"))]
+    else:
+        batch = text(pad).collator([{key: list(row[key]) for key in ("input_ids", "labels")} for row in rows])
+        marked = batch["labels"] != IGNORED
+        wanted = [f", {'wanted' if row['label'] else 'unwanted'}" if kind == "labelled" else "" for row in rows]
+        order = [(f"row {at + 1}{word}", at) for at, word in enumerate(wanted)]
+    for title, at in order:
+        real = batch["attention_mask"][at].bool()
+        yield title, batch["input_ids"][at][real].tolist(), marked[at][real].tolist()
 
 
 def mark(tokenizer: Any, ids: list[int], learned: list[bool], colour: bool) -> str:

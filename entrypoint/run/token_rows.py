@@ -10,25 +10,50 @@ from datasets.table import InMemoryTable
 
 from entrypoint.run.row_order import masked
 from entrypoint.run.shards import read_shards
+from schemas.errors import GateRefused
+from schemas.method import RowKind
 
 IGNORED = -100
 """Label of a token that no loss is taken from."""
 
+PREPARE_AGAIN = "remove the prepared folder and run the same command again: prepare writes it anew"
 
-def token_rows(folder: Path, split: str) -> Dataset | None:
-    """Rows of prepared shards as a dataset with `input_ids` and `labels`, int64 of shape (tokens,), -100 where no loss is taken.
 
-    None for a split without rows. The arrays go into Arrow as they are: no row is copied one by one.
+class PreparedRows(Dataset):  # type: ignore[misc]
+    """Rows that are ready: TRL's trainers would render and tokenize them once more, each in its own way."""
+
+    def map(self, *args: Any, **kwargs: Any) -> "PreparedRows":
+        """As they are."""
+        return self
+
+
+def token_rows(folder: Path, split: str, kind: RowKind = "text") -> PreparedRows | None:
+    """Rows of prepared shards as a dataset, one entry an example; None for a split without rows.
+
+    `input_ids` and `labels` are int64 of shape (tokens,), -100 where no loss is taken. A pair is one entry, the chosen side first:
+    `chosen` is its number of tokens. A labelled row has `label`, true for a wanted answer. The arrays go into Arrow as they are: no row is copied one by one.
     """
     disable_progress_bars()
-    tables = []
-    for shard in read_shards(folder, split):
-        ids = shard["ids"].astype(np.int64)
-        labels = np.where(shard["supervised"] == 1, ids, IGNORED)
-        starts = pa.array(shard["starts"].astype(np.int32))
-        columns = {name: pa.ListArray.from_arrays(starts, pa.array(values)) for name, values in (("input_ids", ids), ("labels", labels))}
-        tables.append(pa.table(columns))
-    return Dataset(InMemoryTable(pa.concat_tables(tables))).with_format("numpy") if tables else None
+    tables = [_table(shard, kind, f"{folder}, {split}") for shard in read_shards(folder, split)]
+    return PreparedRows(InMemoryTable(pa.concat_tables(tables))).with_format("numpy") if tables else None
+
+
+def _table(shard: dict[str, np.ndarray], kind: RowKind, where: str) -> pa.Table:
+    ids, starts = shard["ids"].astype(np.int64), shard["starts"]
+    labels = np.where(shard["supervised"] == 1, ids, IGNORED)
+    further = {}
+    if kind == "pair":
+        if len(starts) % 2 == 0:
+            raise GateRefused(f"{where}: an odd number of rows are no pairs of chosen and rejected", PREPARE_AGAIN)
+        further["chosen"] = (starts[1::2] - starts[:-1:2]).astype(np.int32)
+        starts = starts[::2]
+    if kind == "labelled":
+        if "desirable" not in shard:
+            raise GateRefused(f"{where}: answers have no labels", PREPARE_AGAIN)
+        further["label"] = shard["desirable"].astype(bool)
+    offsets = pa.array(starts.astype(np.int32))
+    columns = {name: pa.ListArray.from_arrays(offsets, pa.array(values)) for name, values in (("input_ids", ids), ("labels", labels))}
+    return pa.table({**columns, **{name: pa.array(values) for name, values in further.items()}})
 
 
 def row_lengths(folder: Path, split: str) -> np.ndarray:
@@ -37,10 +62,11 @@ def row_lengths(folder: Path, split: str) -> np.ndarray:
 
 
 class DealtRows:
-    """Rows by the numbers of a RowOrder; a negative one is a row without any loss."""
+    """Rows by the numbers of a RowOrder; a negative one is a row that no loss is taken from."""
 
     def __init__(self, rows: Any):
         self.rows = rows
+        self.is_text = set(rows.column_names) == {"input_ids", "labels"}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,4 +75,6 @@ class DealtRows:
         if number >= 0:
             return dict(self.rows[number])
         row = self.rows[masked(number)]
-        return {**row, "labels": np.full_like(row["labels"], IGNORED)}
+        if self.is_text:
+            return {**row, "labels": np.full_like(row["labels"], IGNORED)}
+        return {**row, "counts": False}  # whole: a mean over no token is no number, so the trainer weighs it with 0

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint import __version__
-from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid
+from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid, valid_at
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
-from entrypoint.run.load_model import load_for_training, lora_config
+from entrypoint.run.load_model import lora_config, thawed
 from entrypoint.run.muster import muster
 from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
 from entrypoint.run.seal import publish, write_durably
@@ -35,6 +35,7 @@ def train(task: Task, events: Events) -> dict[str, Any]:
             f"train was stopped at step {trainer.state.global_step}; its checkpoint is sealed", "run the same command again: it goes on from there"
         )
     trainer.bad_steps.end(trainer.state.global_step)
+    _take_best(trainer, output / CHECKPOINTS)
     _save(trainer, task, output)
     trainer.accelerator.wait_for_everyone()  # no rank leaves while another still writes
     trainer.accelerator.end_training()
@@ -58,13 +59,37 @@ def _go_on(trainer: Any, checkpoints: Path, events: Events) -> None:
         events.write("resumed", checkpoint=checkpoint.name)
 
 
+def _take_best(trainer: Any, checkpoints: Path) -> None:
+    """Go back to the best checkpoint where the spec wants its weights; says so, and where it cannot."""
+    step = trainer.judge.spare
+    trainer.taken = trainer.state.global_step
+    if step is None or step == trainer.taken:
+        return
+    found = _agreed(valid_at(checkpoints, step) if is_first() else None, checkpoints)
+    if is_first():
+        say(
+            f"  the weights are those of step {step}, the best"
+            if found
+            else f"  the checkpoint of step {step}, the best, is damaged: the last weights are taken"
+        )
+    if found:
+        trainer.take(found)
+        trainer.taken = step
+
+
 def _choose(checkpoints: Path) -> Path | None:
     """The first rank's choice, for all: nodes do not see at once what others wrote into a network file system."""
     if not is_one_of_several():
         return newest_valid(checkpoints, say)
+    return _agreed(newest_valid(checkpoints, say) if is_first() else None, checkpoints)
+
+
+def _agreed(chosen: Path | None, checkpoints: Path) -> Path | None:
+    """What the first rank found."""
+    if not is_one_of_several():
+        return chosen
     import torch.distributed
 
-    chosen = newest_valid(checkpoints, say) if is_first() else None
     told = [chosen.name if chosen else None]
     torch.distributed.broadcast_object_list(told, src=0)
     return checkpoints / told[0] if told[0] else None
@@ -78,11 +103,14 @@ def build_trainer(task: Task, events: Events) -> Any:
     from transformers import AutoTokenizer
 
     from entrypoint.run.bad_steps import BadSteps
+    from entrypoint.run.judge import Judge
+    from entrypoint.run.methods import recipe_of
+    from entrypoint.run.principal import Principal
     from entrypoint.run.progress import Progress
     from entrypoint.run.row_order import RowOrder
     from entrypoint.run.saver import Saver
-    from entrypoint.run.sealed_trainer import SealedTrainer
-    from entrypoint.run.token_rows import token_rows
+    from entrypoint.run.sealed_trainer import sealed
+    from entrypoint.run.token_rows import row_lengths, token_rows
     from entrypoint.run.trackers import Trackers
     from entrypoint.run.watchdog import Watchdog
 
@@ -95,22 +123,25 @@ def build_trainer(task: Task, events: Events) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
     if (shards / TEMPLATE).is_file():  # goes with the weights to export and serving
         tokenizer.chat_template = (shards / TEMPLATE).read_text(encoding="utf-8")
-    validation, rows = token_rows(shards, "validation"), token_rows(shards, "train")
+    recipe = recipe_of(job, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+    validation, rows = token_rows(shards, "validation", job.method.rows), token_rows(shards, "train", job.method.rows)
     assert rows is not None
     # Arguments come first: under ZeRO-3 they decide how the model is built.
-    arguments = _arguments(job, Path(task.output), has_validation=validation is not None)
+    arguments = _arguments(job, Path(task.output), recipe, has_validation=validation is not None)
     if job.nodes > 1:
         muster(task)
-    dealt, validated, collator = _deal(job, shards, tokenizer, rows, validation)
-    trainer = SealedTrainer(
-        model=load_for_training(model_folder, job),
+    dealt, validated, collator = _deal(job, shards, recipe, rows, validation)
+    model = thawed(recipe.load(model_folder, job), job)
+    trainer = sealed(recipe.trainer)(
+        model=model,
         args=arguments,
         fsdp=job.engine if job.strategy == "fsdp" else None,
         train_dataset=rows,
         eval_dataset=validation,
         processing_class=tokenizer,
-        peft_config=lora_config(job.adapter),
+        peft_config=_peft(job, recipe, model, tokenizer),
         data_collator=collator,
+        **recipe.companions(task),
     )
     if job.pack_length and job.strategy not in ("fsdp", "zero3"):  # there no process can compute with its part of the model before training begins
         from entrypoint.run.packed_attention import prove
@@ -118,10 +149,14 @@ def build_trainer(task: Task, events: Events) -> Any:
         prove(trainer.model)
     trainer.dealt, trainer.validated = dealt, validated
     trainer.progress = Progress(events)
-    trainer.order = RowOrder(len(dealt), job.micro_batch, job.accumulation, rank(), ranks(), job.seed)
+    lengths = row_lengths(shards, "train") if job.optimisation.group_by_length else None
+    trainer.order = RowOrder(len(dealt), job.micro_batch, job.accumulation, rank(), ranks(), job.seed, lengths)
     trainer.saver = Saver(Path(task.output) / CHECKPOINTS, job.keep, rank(), ranks(), trainer.progress.sealed)
     trainer.watchdog = Watchdog(job.watchdog_times, job.watchdog_seconds)
     trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events, dealt.packs if job.pack_length else None))
+    trainer.optimisation, trainer.adapter = job.optimisation, job.adapter
+    trainer.principal = Principal(job.adapter.kind) if job.adapter.kind in ("pissa", "olora") else None
+    trainer.judge = Judge(job.validation, events)
     trainer.checkpoint_seconds, trainer.checkpoint_apart = job.checkpoint_seconds, job.checkpoint_apart
     trainer.checkpoint_manifest = Manifest(
         stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"),
@@ -129,12 +164,22 @@ def build_trainer(task: Task, events: Events) -> Any:
     )  # fmt: skip
     trainer.segments = [{"after_step": 0, **job.model_dump(mode="json", include=set(HOW)), "image_lock": task.image_lock, "program": __version__}]
     trainer.add_callback(trainer.progress)
+    trainer.add_callback(trainer.judge)
     if trackers:
         trainer.add_callback(trackers)
     return trainer
 
 
-def _deal(job: TrainJob, shards: Path, tokenizer: Any, rows: Any, validation: Any) -> tuple[Any, Any, Any]:
+def _peft(job: TrainJob, recipe: Any, model: Any, tokenizer: Any) -> Any:
+    """peft's configuration with what the method adds; None where the model's own weights are trained."""
+    config = lora_config(job.adapter, model, tokenizer)
+    if config is not None:
+        for name, value in recipe.peft.items():
+            setattr(config, name, [*(getattr(config, name) or ()), *value] if isinstance(value, list) else value)
+    return config
+
+
+def _deal(job: TrainJob, shards: Path, recipe: Any, rows: Any, validation: Any) -> tuple[Any, Any, Any]:
     """What is dealt out in training and in validation, and the collator: rows, padded, or packs."""
     if job.pack_length:
         from entrypoint.run.packed_rows import DealtPacks, collate
@@ -143,11 +188,9 @@ def _deal(job: TrainJob, shards: Path, tokenizer: Any, rows: Any, validation: An
 
         train = DealtPacks(rows, Packs(row_lengths(shards, "train"), job.pack_length))
         return train, DealtPacks(validation, Packs(row_lengths(shards, "validation"), job.pack_length)) if validation else None, collate
-    from entrypoint.run.sealed_trainer import Collator
     from entrypoint.run.token_rows import DealtRows
 
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return DealtRows(rows), DealtRows(validation) if validation else None, Collator(pad_token_id=pad)
+    return DealtRows(rows), DealtRows(validation) if validation else None, recipe.collator
 
 
 def _be_deterministic(job: TrainJob) -> None:
@@ -172,19 +215,17 @@ def _reporter(events: Events, packs: Any = None) -> Callable[[int, list[int], fl
     return report
 
 
-def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
-    from trl import SFTConfig
+def _arguments(job: TrainJob, output: Path, recipe: Any, has_validation: bool) -> Any:
+    from entrypoint.run.optimised import optimisation_arguments
 
-    return SFTConfig(
+    return recipe.config(
+        **optimisation_arguments(job, has_validation),
         output_dir=str(output / CHECKPOINTS),
         per_device_train_batch_size=job.micro_batch,
-        per_device_eval_batch_size=job.micro_batch,
         gradient_accumulation_steps=job.accumulation,
         num_train_epochs=job.epochs,
         max_steps=job.max_steps or -1,
         learning_rate=job.learning_rate,
-        lr_scheduler_type=job.schedule,
-        warmup_steps=job.warmup if 0 < job.warmup < 1 else 0,
         weight_decay=job.weight_decay,
         max_grad_norm=job.max_grad_norm,
         bf16=job.precision == "bf16",
@@ -194,7 +235,6 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
         gradient_checkpointing_kwargs={"use_reentrant": False} if job.gradient_checkpointing else None,
         save_strategy="steps",
         save_steps=job.checkpoint_every,
-        eval_strategy="epoch" if has_validation else "no",
         prediction_loss_only=True,
         logging_strategy="steps",
         logging_steps=1,
@@ -202,14 +242,13 @@ def _arguments(job: TrainJob, output: Path, has_validation: bool) -> Any:
         report_to="none",
         seed=job.seed,
         data_seed=job.seed,
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=job.device == "cuda",
         disable_tqdm=True,
         ddp_find_unused_parameters=False if job.strategy == "ddp" else None,
         deepspeed=job.engine if job.strategy.startswith("zero") else None,
+        **recipe.settings,
     )
 
 
@@ -228,6 +267,8 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
     for name, content in {"curve": curve, "measured": _measured(trainer), "segments": trainer.segments}.items():
         write_durably(output / f"{name}.json", json.dumps(content, indent=1) + "\n")
+    if trainer.principal is not None:
+        trainer.principal.convert(draft)
     publish(draft, output / WEIGHTS)  # flushed before the checkpoints go: a power cut must leave one or the other
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
 
@@ -236,7 +277,7 @@ def _measured(trainer: Any) -> dict[str, float]:
     """What this attempt took: peak memory of this process, GiB, and its speed."""
     from entrypoint.run.progress import peak_gib
 
-    return {"peak_gib": peak_gib(), "tokens_per_second": round(trainer.progress.mean_rate(), 1)}
+    return {"weights_of_step": trainer.taken, "peak_gib": peak_gib(), "tokens_per_second": round(trainer.progress.mean_rate(), 1)}
 
 
 def _summary(output: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from small_run import CONFIG, SmallRun
 
 from entrypoint.chain import STAGES, read_spec
+from entrypoint.status import states
 from schemas.errors import MachineError, SpecError, UsageError
 from schemas.facts import Accelerator, Facts
 from schemas.job import TrainJob
@@ -177,6 +178,45 @@ def test_train_job_in_the_chain(run: SmallRun) -> None:
     job = run.chain().plan("train").steps[0].job
     assert isinstance(job, TrainJob)
     assert job.device == "cpu"
+
+
+@pytest.fixture
+def taught(run: SmallRun) -> SmallRun:
+    """With a larger model to learn from."""
+    shutil.copytree(run.model, run.folder / "large")
+    (run.folder / "large" / "config.json").write_text(json.dumps({**CONFIG, "num_hidden_layers": 7}))
+    text = run.spec_file.read_text().replace("{kind: sft}", f"{{kind: distil, teacher: {run.folder / 'large'}}}")
+    run.spec_file.write_text(text)
+    return run
+
+
+def test_a_teacher_is_fetched_before_training_and_known_to_its_plan(taught: SmallRun) -> None:
+    steps = taught.chain().plan("fetch").steps
+    assert [s.folder for s in steps] == ["models", "data", "models"] and steps[0].identity != steps[2].identity
+    assert taught.facts().models[str(taught.folder / "large")].config["num_hidden_layers"] == 7
+    taught.seal("fetch", "prepare")
+    (step,) = taught.chain().plan("train").steps
+    assert set(step.inputs) == {"model", "prepared", "teacher"}
+    assert taught.chain().inputs.teacher is not None
+    assert [(s.part, s.state) for s in states(taught.chain(), taught.store)[:3]] == [("model", "sealed"), ("data", "sealed"), ("teacher", "sealed")]
+
+
+def test_without_its_teacher_fetch_has_not_finished(taught: SmallRun) -> None:
+    taught.seal("fetch", "prepare")
+    teacher = taught.chain().plan("fetch").steps[2]
+    shutil.rmtree(taught.store.final(teacher))
+    with pytest.raises(UsageError, match=r"^train: fetch has not finished"):
+        taught.chain().plan("train")
+
+
+def test_another_teacher_trains_anew(taught: SmallRun) -> None:
+    taught.seal("fetch", "prepare")
+    before = taught.chain().plan("train").steps[0].identity
+    (taught.folder / "large" / "config.json").write_text(json.dumps({**CONFIG, "num_hidden_layers": 8}))
+    for step in taught.chain().plan("fetch").steps:
+        if not taught.store.find(step):
+            taught._seal(step, "another", "")
+    assert taught.chain().plan("train").steps[0].identity != before
 
 
 # -- reading the spec

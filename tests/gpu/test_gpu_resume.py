@@ -30,6 +30,17 @@ KINDS = {
     "zero2-offload-full-bf16": (FULL, "zero2, offload: cpu", "bf16"),
     "zero3-offload-full-bf16": (FULL, "zero3, offload: cpu", "bf16"),
     "zero3-offload-lora-bf16": (LORA, "zero3, offload: cpu", "bf16"),
+    "single-pissa-bf16": ("{kind: pissa, rank: 8}", "single", "bf16"),
+    "fsdp-pissa-bf16": ("{kind: pissa, rank: 8}", "fsdp", "bf16"),
+    "single-dora-bf16": ("{kind: dora, rank: 8}", "single", "bf16"),
+    "fsdp-freeze-bf16": ("{kind: freeze, layers: 1}", "fsdp", "bf16"),
+    "single-freeze-fp16": ("{kind: freeze, layers: 1}", "single", "fp16"),
+    "single-adamw_8bit": (FULL, "single", "bf16, optimizer: adamw_8bit"),
+    "single-paged_adamw": (LORA, "single", "bf16, optimizer: paged_adamw"),
+    "single-paged_adamw_8bit": (FULL, "single", "bf16, optimizer: paged_adamw_8bit, neftune: 5"),
+    "single-qlora-paged_adamw_8bit": (QLORA, "single", "bf16, optimizer: paged_adamw_8bit"),
+    "single-adafactor": (FULL, "single", "bf16, optimizer: adafactor"),
+    "ddp-muon": (FULL, "ddp", "bf16, optimizer: muon, schedule: wsd"),
 }
 
 

@@ -43,7 +43,7 @@ def every_field() -> Iterator[tuple[str, str]]:
 def read() -> set[tuple[str, str]]:
     """What all the plans of all example specs on all recorded machines look at."""
     found: set[tuple[str, str]] = set()
-    specs = [load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "specs").glob("*.yaml"))]
+    specs = [load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "specs").rglob("*.yaml"))]
     machines = [Facts.model_validate_json(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "tests" / "facts").glob("*.json"))]
     manifest = Manifest(
         stage="prepare", name="a", identity="0", request="0", job={}, program="0", files=(),

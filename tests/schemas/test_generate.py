@@ -97,12 +97,13 @@ def test_prose_is_narrow() -> None:
 
 VALID = [
     "{}", "{adapter: {kind: auto}}", "{adapter: {kind: full}}", "{adapter: {kind: qlora, rank: auto, alpha: 32, targets: [q_proj]}}",
+    "{adapter: {kind: dora}}", "{adapter: {kind: lora+, ratio: 8}}", "{adapter: {kind: freeze, patterns: ['*.mlp.*']}}", "{train: {optimizer: muon}}",
     "{train: {learning_rate: auto, warmup: 5%, epochs: 3}}", "{train: {warmup: 0.05, checkpoint: {every: 10}}}", "{track: []}", "{serve: {engine: vllm}}",
 ]  # fmt: skip
 INVALID = [
-    "{train: {learning_rate: fast}}", "{train: {epoch: 3}}", "{adapter: {}}", "{adapter: {kind: full, rank: 4}}", "{adapter: {kind: dora}}", "{adapter: lora}",
+    "{train: {learning_rate: fast}}", "{train: {epoch: 3}}", "{adapter: {}}", "{adapter: {kind: full, rank: 4}}", "{adapter: {kind: ia3}}", "{adapter: lora}",
     "{train: {warmup: 150%}}", "{train: {warmup: 5 %}}", "{train: {seed: -1}}", "{train: {max_steps: 0}}", "{serve: {engine: lmdeploy}}", "{export: []}",
-    "{hardware: {strategy: pipeline}}", "{name: My Run}", "{spec: 2}", "{data: {train: []}}", "{train: {learning_rate: null}}", "{method: {kind: dpo}}",
+    "{hardware: {strategy: pipeline}}", "{name: My Run}", "{spec: 2}", "{data: {train: []}}", "{train: {learning_rate: null}}", "{method: {kind: grpo}}",
     "{export: [{kind: safetensors}, {kind: safetensors}]}", "{data: {train: [{source: /d, format: alpacca}]}}", "{train: {precision: bf-16}}",
 ]  # fmt: skip
 

@@ -8,15 +8,16 @@ from pydantic import BaseModel
 
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train
 from entrypoint.plan.identity import APART, digest, identity_of, request_of
-from schemas.job import AdapterJob, ExportJob, FetchJob, PrepareJob, RowsJob, ServeJob, TrainJob
+from schemas.job import AdapterJob, ExportJob, FetchJob, OptimisationJob, PrepareJob, RowsJob, ServeJob, TrainJob
+from schemas.method import Sft
 from schemas.track import TrackerJob
 
 JOBS: dict[str, BaseModel] = {
     "fetch": FetchJob(role="model", sources=("/m",)),
     "prepare": PrepareJob(train=(RowsJob(path="00", source="/d", format="auto"),), loss_on="assistant", max_length=64, too_long="error", max_rejected=0.1, seed=1),
     "train": TrainJob(
-        method="sft", adapter=AdapterJob(kind="lora", rank=4, alpha=8.0, dropout=0.0, targets="all-linear"), device="cpu", strategy="single", ranks=1,
-        precision="fp32", epochs=1.0, max_steps=None, learning_rate=1e-4, schedule="linear", warmup=0.1, weight_decay=0.0, max_grad_norm=1.0, micro_batch=2,
+        method=Sft(kind="sft"), adapter=AdapterJob(kind="lora", rank=4, alpha=8.0, dropout=0.0, targets="all-linear"), device="cpu", strategy="single", ranks=1,
+        precision="fp32", epochs=1.0, max_steps=None, learning_rate=1e-4, optimisation=OptimisationJob(warmup=0.1), weight_decay=0.0, max_grad_norm=1.0, micro_batch=2,
         accumulation=3, gradient_checkpointing=False, checkpoint_every=5, keep=2, seed=7, track=(TrackerJob(kind="tensorboard"),),
     ),
     "export": ExportJob(kind="safetensors", dtype="bf16", golden_tokens=24),

@@ -179,7 +179,7 @@ def test_precision(machine: Facts, text: str, precision: str) -> None:
 @pytest.mark.parametrize("adapter", ["full", "lora", "qlora"])
 def test_learning_rate(adapter: str) -> None:
     plan = plan_of(facts(H100), f"adapter: {{kind: {adapter}}}")
-    row = DEFAULTS["learning_rate"]["sft"][adapter]
+    row = DEFAULTS["learning_rate"]["sft"]["full" if adapter == "full" else "adapter"]
     assert isinstance(plan.steps[0].job, TrainJob)
     assert plan.steps[0].job.learning_rate == row["value"]
     (decision,) = [d for d in plan.decisions if d.field == "train.learning_rate"]
@@ -232,7 +232,7 @@ def test_fields_are_handed_on() -> None:
         facts(),
         "train: {epochs: 2.5, max_steps: 9, schedule: cosine, warmup: 10%, weight_decay: 0.1, max_grad_norm: 0.5, seed: 3, checkpoint: {keep: 4}}\ntrack: []",
     )
-    found: dict[str, Any] = job.model_dump()
+    found: dict[str, Any] = job.model_dump() | job.optimisation.model_dump()
     assert {k: found[k] for k in ("epochs", "max_steps", "schedule", "warmup", "weight_decay", "max_grad_norm", "seed", "keep", "track")} == {
         "epochs": 2.5, "max_steps": 9, "schedule": "cosine", "warmup": 0.1, "weight_decay": 0.1, "max_grad_norm": 0.5, "seed": 3, "keep": 4, "track": (),
     }  # fmt: skip

@@ -13,11 +13,12 @@ from entrypoint.run.execute import Told, execute
 from entrypoint.run.store import Store
 from schemas.errors import Interrupted, MachineError, StepFailed
 from schemas.job import AdapterJob, TrainJob
+from schemas.method import Sft
 from schemas.plan import Step
 
 JOB = TrainJob(
-    method="sft", adapter=AdapterJob(kind="full"), device="cpu", strategy="ddp", ranks=2, nodes=2, precision="fp32", epochs=1, max_steps=None,
-    learning_rate=0.1, schedule="linear", warmup=0, weight_decay=0, max_grad_norm=1, micro_batch=1, accumulation=1, gradient_checkpointing=False,
+    method=Sft(kind="sft"), adapter=AdapterJob(kind="full"), device="cpu", strategy="ddp", ranks=2, nodes=2, precision="fp32", epochs=1, max_steps=None,
+    learning_rate=0.1, weight_decay=0, max_grad_norm=1, micro_batch=1, accumulation=1, gradient_checkpointing=False,
     checkpoint_every=1, keep=1, seed=1, track=(),
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ pytest.importorskip("trl")
 
 from tiny import caisson, rows, tokenizer
 
-from entrypoint.run.show_rows import mark
+from entrypoint.run.show_rows import collated, mark
 
 pytestmark = pytest.mark.image
 
@@ -28,3 +28,15 @@ def test_prepare_shows_rows(prepared, sources, tmp_path):
     answers = [r["messages"][1]["content"] for r in rows(70)]
     assert sum(f"<|im_start|>assistant\n⟦{answer}<|im_end|>⟧" in out for answer in set(answers)) >= 1
     assert out.count("⟦") == out.count("⟧") == 3  # two rows and the line that explains
+
+
+def test_pairs_and_labels_through_their_collators():
+    import numpy as np
+
+    pair = {"input_ids": np.array([5, 6, 7, 5, 6, 8, 9]), "labels": np.array([-100, -100, 7, -100, -100, 8, 9]), "chosen": 3}
+    assert list(collated([pair, pair], "pair", 2))[:2] == [
+        ("row 1, chosen", [5, 6, 7], [False, False, True]),
+        ("row 1, rejected", [5, 6, 8, 9], [False, False, True, True]),
+    ]
+    labelled = {"input_ids": np.array([5, 6]), "labels": np.array([-100, 6]), "label": np.bool_(False)}
+    assert list(collated([labelled], "labelled", 2)) == [("row 1, unwanted", [5, 6], [False, True])]

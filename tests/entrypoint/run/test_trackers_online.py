@@ -26,12 +26,13 @@ from tracked import TRAIN, events, read_mlflow, read_swanlab, read_wandb
 from entrypoint.run import trackers
 from entrypoint.run.events import Events
 from schemas.job import AdapterJob, Task, TrainJob
+from schemas.method import Sft
 from schemas.track import TrackerJob
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 TRAIN_JOB = TrainJob(
-    method="sft", adapter=AdapterJob(kind="full"), device="cpu", strategy="single", ranks=1, precision="fp32", epochs=1.0, max_steps=30, learning_rate=1e-3,
+    method=Sft(kind="sft"), adapter=AdapterJob(kind="full"), device="cpu", strategy="single", ranks=1, precision="fp32", epochs=1.0, max_steps=30, learning_rate=1e-3,
     schedule="linear", warmup=0.0, weight_decay=0.0, max_grad_norm=1.0, micro_batch=1, accumulation=1, gradient_checkpointing=False, checkpoint_every=5, keep=2,
     seed=1, track=(),
 )  # fmt: skip
