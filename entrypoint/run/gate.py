@@ -21,8 +21,8 @@ from entrypoint.run.template import Encoded, Rendered, Renderer
 from schemas.job import PrepareJob
 
 BATCH_ROWS = 512
-BATCH_LETTERS = 500_000
-"""A batch ends with either: rows can be short and rows can be long. In batches of half of it the tokenizer's threads lose a tenth of their time."""
+BATCH_LETTERS = 350_000
+"""A batch ends with either: rows can be short and rows can be long. Larger batches cost memory, smaller ones the tokenizer's threads their time."""
 
 AHEAD = 1
 """Batches beside the one that is being written: one is in the tokenizer, so that it does not wait."""

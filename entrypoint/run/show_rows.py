@@ -9,6 +9,7 @@ from typing import Any
 from entrypoint.run.loadable import load_tokenizer
 from entrypoint.run.seal import read_manifest
 from schemas.errors import CaissonError
+from schemas.method import RowKind
 
 MARKS = ("⟦", "⟧")
 GREEN, PLAIN = "\x1b[32m", "\x1b[0m"
@@ -23,7 +24,7 @@ def main(prepared: Path, model: Path, rows: int) -> None:
 
     tokenizer = load_tokenizer(model)
     manifest = read_manifest(prepared)
-    kind = manifest.job["rows"] if manifest else "text"
+    kind: RowKind = manifest.job["rows"] if manifest else "text"
     found = token_rows(prepared, "train", kind)
     assert found is not None  # the gate seals no artifact without training rows
     shown = [found[at] for at in range(min(rows, len(found)))]
