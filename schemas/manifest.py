@@ -39,12 +39,21 @@ class PreparedSplit(BaseModel):
     """Different lengths, and how many rows have each."""
 
 
+class PreparedValidation(BaseModel):
+    """The same of the rows that are kept for validation; there may be none."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rows: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
 class PreparedSummary(BaseModel):
     """The part of a prepared artifact's summary that a plan reads."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     train: PreparedSplit
+    validation: PreparedValidation = PreparedValidation()
 
 
 class Manifest(Record):

@@ -125,10 +125,10 @@ def remove_old(folder: Path, keep: int, spare: int | None = None) -> None:
             shutil.rmtree(path)
 
 
-def valid_at(folder: Path, work: str, step: int) -> Path | None:
-    """The checkpoint of one step, where every byte is as it was sealed."""
-    path = folder / f"{PREFIX}{step}"
-    return None if isinstance(inspect(path, work, hashes=True), str) else path
+def valid_at(folder: Path, step: int, work: str) -> Path | None:
+    """The checkpoint of one step of the training `work`, where every byte is as it was sealed. Raises MachineError where it may not be read."""
+    path = next((path for path in checkpoints_in(folder) if _step(path) == step), None)
+    return path if path is not None and isinstance(inspect(path, work, hashes=True), Manifest) else None
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

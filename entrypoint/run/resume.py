@@ -21,7 +21,7 @@ class Resume:
         self.name = folder.name
         sealed = read_manifest(folder)
         listed = {file.path for file in sealed.files} if sealed else set()
-        self.reader = FragmentReader(folder, (name for name in listed if name.endswith(".safetensors")))
+        self.reader = FragmentReader(folder)
         self.state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
         notes = rank_notes(rank())
         self.notes: dict[str, Any] | None = json.loads((folder / notes).read_text(encoding="utf-8")) if notes in listed else None

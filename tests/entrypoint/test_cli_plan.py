@@ -241,6 +241,17 @@ def test_a_disk_speed_that_no_disk_has_is_not_believed(caisson: Caisson, run: Sm
     assert "assumed until it is measured" in " ".join(out.split())
 
 
+@pytest.mark.parametrize("validation", [[], 3, {"rows": -1}, {"rows": "x"}])
+def test_counts_of_validation_that_cannot_be_make_the_rows_damaged_too(caisson: Caisson, run: SmallRun, validation: object) -> None:
+    run.seal("fetch", "prepare")
+    path = run.store.final(run.chain().plan("prepare").steps[0]) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["summary"]["validation"] = validation
+    path.write_text(json.dumps(manifest))
+    assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
+    assert caisson("status", run.spec_file, "--store", run.store.root)[1].count("damaged") == 1
+
+
 @pytest.mark.parametrize("train", [None, {}, [], {"rows": 0}, {"tokens": "x"}, {"tokens": 0}, {"longest": -1}, {"rows": 1e400}, {"sizes": [[1]]}, {"sizes": 3}])
 def test_counts_that_cannot_be_make_the_rows_damaged(caisson: Caisson, run: SmallRun, train: object) -> None:
     """As every other damage: prepare makes them again."""

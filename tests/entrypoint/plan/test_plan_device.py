@@ -1,8 +1,9 @@
 """Arithmetic by machine: the spec's where the device has it, else the best that it has."""
 
 import pytest
-from known import H100, T4, card, facts, spec
+from known import H100, T4, card, facts, inputs, spec
 
+from entrypoint.plan import plan_train
 from entrypoint.plan.device import check_device, decide_precision, show_unlike
 from schemas.errors import MachineError
 from schemas.facts import Accelerator
@@ -75,3 +76,7 @@ def test_unlike_gpus_are_said() -> None:
     assert (decision.field, decision.value) == ("GPUs", "2 kinds")
     assert "smallest memory, 14.6 GiB (Tesla T4), and the oldest compute capability, 7.5 (Tesla T4)" in decision.why
     assert show_unlike(facts(H100, H100)) == show_unlike(facts()) == []
+
+
+def test_the_plan_of_training_shows_it() -> None:
+    assert "GPUs" in {decision.field for decision in plan_train(spec("hardware: {strategy: ddp}"), facts(H100, T4), inputs()).decisions}

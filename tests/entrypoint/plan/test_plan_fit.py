@@ -89,3 +89,13 @@ def test_shards_are_advised_before_the_host_s_memory(named: str, memory: float, 
             inputs(),
         )
     assert f"; or {advice}; or plan for" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("text", ["adapter: {kind: pissa}", "adapter: {kind: full}\ntrain: {optimizer: muon}"], ids=["adapter", "optimizer"])
+def test_nothing_is_advised_that_would_be_refused(text: str) -> None:
+    """Neither shards for what wants whole weights, nor for an optimizer that wants whole states."""
+    machine = facts(*(card(14.0),) * 8, config=LLAMA_8B, ram_gib=1000.0)
+    data = "data: {train: [{source: /data/a.jsonl}], max_length: 1024, packing: false}"
+    with pytest.raises(MachineError) as caught:
+        plan_train(spec(f"{text}\nhardware: {{strategy: ddp}}\n{data}"), machine, inputs())
+    assert "zero3" not in str(caught.value.fix)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from entrypoint.run.checkpoints import clear_the_way, newest_sealed, newest_valid, remove_old, seal_checkpoint, training_of
+from entrypoint.run.checkpoints import clear_the_way, newest_sealed, newest_valid, remove_old, seal_checkpoint, training_of, valid_at
 from schemas.errors import MachineError
 from schemas.manifest import File, Manifest
 
@@ -130,6 +130,18 @@ def test_what_was_passed_over_no_longer_counts(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [".damaged-step-9", "step-3", "step-6"]
     remove_old(tmp_path, 2)
     assert newest(tmp_path) == ("step-6", [])
+
+
+def test_the_best_is_spared_and_found_again(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        write(tmp_path, step)
+    remove_old(tmp_path, 2, spare=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-1", "step-3", "step-4"]
+    assert valid_at(tmp_path, 1, WORK) == tmp_path / "step-1"
+    assert valid_at(tmp_path, 1, "f" * 16) is None, "of another training"
+    assert valid_at(tmp_path, 2, WORK) is None
+    flip(tmp_path / "step-1" / TENSORS, 5)
+    assert valid_at(tmp_path, 1, WORK) is None
 
 
 def test_nothing_valid_sets_all_aside(tmp_path: Path) -> None:

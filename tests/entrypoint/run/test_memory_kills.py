@@ -28,6 +28,16 @@ def test_counted(group: Path) -> None:
     assert memory_kills() == 2
 
 
+@pytest.mark.parametrize("inside", ["memory/docker/abc", "memory"], ids=["of a host", "of a container"])
+def test_counted_by_the_older_groups(group: Path, tmp_path: Path, inside: str) -> None:
+    """As Docker has them where the kernel was started with cgroup v1: the group's name is the host's in both."""
+    group.unlink()
+    (tmp_path / "cgroup").write_text("9:name=systemd:/docker/abc\n4:memory:/docker/abc\n0::/docker/abc\n")
+    (tmp_path / inside).mkdir(parents=True)
+    (tmp_path / inside / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n")
+    assert memory_kills() == 7
+
+
 @pytest.mark.parametrize("content", [None, "", "nonsense", "oom_kill x"])
 def test_a_kernel_that_does_not_count(group: Path, content: str | None) -> None:
     group.unlink()
