@@ -108,6 +108,8 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
     for stage in STAGES[: STAGES.index(until) + 1]:
         try:
             plan = _plan(stage, spec, facts, inputs)
+            if stage == "train":
+                plan = _with_resume(plan, store, facts)
         except SpecError:
             raise
         except CaissonError as error:
@@ -115,7 +117,7 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             if stage == "train":  # as in a container without a GPU, where export runs
                 inputs = replace(inputs, trained=store.find_request(*trained_elsewhere(spec, inputs)))
             continue
-        plans[stage] = _with_resume(plan, store, facts) if stage == "train" else plan
+        plans[stage] = plan
         if stage == "fetch":
             inputs = replace(inputs, **dict(zip(FETCHED, (_find(step, store, facts) for step in plan.steps), strict=False)))
         elif stage in MAKES:
@@ -156,7 +158,7 @@ def _plan(stage: Stage, spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
 def _with_resume(plan: Plan, store: Store, facts: Facts) -> Plan:
     """The plan of train with the checkpoint that it will go on from."""
     step = plan.steps[0]
-    found = newest_sealed(store.partial(step) / CHECKPOINTS) if step.identity and not store.find(step) else None
+    found = newest_sealed(store.partial(step) / CHECKPOINTS, step.work_id) if step.identity and not store.find(step) else None
     return plan.model_copy(update={"decisions": (*plan.decisions, resume_decision(step, facts.program, *found))}) if found else plan
 
 

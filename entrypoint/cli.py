@@ -1,10 +1,13 @@
 """The command line: parse, call, print. No decisions."""
 
+import errno
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -14,10 +17,11 @@ from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec
 from entrypoint.doctor import examine
 from entrypoint.documents import read_document
 from entrypoint.probe import probe
+from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
 from entrypoint.status import State, states
-from schemas.errors import CaissonError, Interrupted, SpecError, StepFailed, UsageError
+from schemas.errors import CaissonError, Interrupted, MachineError, SpecError, StepFailed, UsageError
 from schemas.facts import Facts
 from schemas.generate import make_json_schema
 from schemas.plan import Stage
@@ -28,12 +32,55 @@ COLOURS = {"sealed": "green", "ok": "green", "stale": "yellow", "started": "yell
 
 SHOW_HELP = "Only this part. engine: what DeepSpeed or FSDP is told, each value with its reason. env: lines for .env that Compose cannot work out."
 
-spec_argument = click.argument("spec", type=click.Path(path_type=Path), default=Path("/spec.yaml"))
-store_option = click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=STORE, show_default=True, help="Folder with every artifact.")
+
+def _utf8(_: click.Context, parameter: click.Parameter, path: Path) -> Path:
+    """A path that every document can hold: the store's is written into tasks and events."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{parameter.human_readable_name}: {os.fsencode(path)!r} is not UTF-8", "rename it, or name another") from None
+    return path
+
+
+spec_argument = click.argument("spec", type=click.Path(path_type=Path), default=Path("/spec.yaml"), callback=_utf8)
+store_option = click.option(
+    "--store", type=click.Path(path_type=Path, file_okay=False), default=STORE, show_default=True, help="Folder with every artifact.", callback=_utf8
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """Ends with words, not with a traceback, where what is printed cannot be written."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's. Raises MachineError where standard output is on a full disk.
+
+        A reader that has gone, as `head` when it has enough, has all that it wanted: nothing is said, and the code is the shell's for SIGPIPE.
+        """
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            except SystemExit:
+                sys.stdout.flush()
+                raise
+        except OSError as error:
+            if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+                raise
+            discard_output()
+            raise MachineError(f"standard output cannot be written: {error.strerror}", "let it lead to a terminal, a reader or a disk with room") from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's, which ends with 1 for a reader that has gone: the code of a step that failed."""
+        try:
+            found = super().invoke(ctx)
+            sys.stdout.flush()
+            return found
+        except BrokenPipeError:
+            discard_output()
+            sys.exit(128 + signal.SIGPIPE)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="caisson")
 def cli() -> None:
     """Fine-tune, export and serve a language model from one spec file.

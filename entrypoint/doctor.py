@@ -1,5 +1,6 @@
 """What on this machine will stand in the way, each finding with its fix."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,8 @@ def _version(check: str, said: str, least: tuple[int, int]) -> Finding:
 
 def _gpu(facts: Facts) -> Finding:
     if facts.accelerators:
-        first = facts.accelerators[0]
-        return Finding("GPU", "ok", f"{len(facts.accelerators)} x {first.name}, {first.memory_gib:.0f} GiB, compute capability {first.compute_capability}")
+        kinds = Counter(f"{one.name}, {one.memory_gib:.0f} GiB, compute capability {one.compute_capability}" for one in facts.accelerators)
+        return Finding("GPU", "ok", "; ".join(f"{count} x {kind}" for kind, count in kinds.items()))
     if facts.device == "cuda":
         return Finding("GPU", "fail", "none seen by NVML", "check `nvidia-smi` on the host and the container toolkit, or set ACCELERATOR=cpu")
     return Finding("GPU", "ok", "none; the CPU images are used")

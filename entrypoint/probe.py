@@ -73,7 +73,8 @@ def accelerators() -> tuple[Accelerator, ...]:
             handle = handles[index]
             major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
             memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total / GIB
-            found.append(Accelerator(name=str(pynvml.nvmlDeviceGetName(handle)), memory_gib=round(memory, 2), compute_capability=f"{major}.{minor}"))
+            name = "".join(letter for letter in str(pynvml.nvmlDeviceGetName(handle)) if letter.isprintable())[:200]
+            found.append(Accelerator(name=name, memory_gib=round(memory, 2), compute_capability=f"{major}.{minor}"))
         return tuple(found)
     finally:
         pynvml.nvmlShutdown()

@@ -3,6 +3,7 @@
 import json
 import shutil
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,12 +17,19 @@ from schemas.facts import Facts
 from schemas.plan import Decision, Plan
 
 LINE = "no impact above this line"
+NOT_ESTIMATED = "Compose's own; nothing was estimated, because the model is not known before fetch, or is no dense decoder. Ask again after fetch"
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """The command line's business; rich would end the process with 1, the code of a step that failed."""
+        raise BrokenPipeError
 
 
 def console() -> Console:
     """Standard output; as wide as the terminal, 80 columns where there is none. Brackets are text: sources and paths hold them."""
     width = None if shutil.get_terminal_size((0, 0)).columns else 80
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return _Output(highlight=False, markup=False, emoji=False, width=width)
 
 
 def show_plan(plan: Plan, facts: Facts) -> None:
@@ -60,6 +68,10 @@ def show_engine(plan: Plan, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"settings": nested(plan.engine), "why": {s.path: s.why for s in plan.engine}}, indent=2))
         return
+    if not plan.engine and not any(step.stage == "train" for step in plan.steps):
+        refused = next((line for line in plan.waiting if line.startswith("train: ")), "train: not planned")
+        console().print(Text(f"{{}}  // cannot: {refused}"))
+        return
     if not plan.engine:
         console().print(Text("{}  // no engine: plain torch, in one process or in DDP"))
         return
@@ -94,9 +106,9 @@ def show_env(plan: Plan, facts: Facts, as_json: bool) -> None:
     if as_json:
         print(json.dumps(told, indent=2))
         return
-    for decision in plan.decisions:
-        if decision.field == "train stop":
-            print("\n".join(textwrap.wrap(f"TRAIN_GRACE: {decision.why}", 80, initial_indent="# ", subsequent_indent="# ")))
+    if "TRAIN_GRACE" in told:
+        estimated = next((decision.why for decision in plan.decisions if decision.field == "train stop"), NOT_ESTIMATED)
+        print("\n".join(textwrap.wrap(f"TRAIN_GRACE: {estimated}", 80, initial_indent="# ", subsequent_indent="# ")))
     print("\n".join(f"{key}={value}" for key, value in told.items()))
 
 
@@ -108,8 +120,8 @@ def show_line() -> None:
 def describe(facts: Facts) -> str:
     """One line about a machine."""
     if facts.accelerators:
-        first = facts.accelerators[0]
-        return f"{len(facts.accelerators)} x {first.name} ({first.memory_gib:.0f} GiB), {facts.cpu_cores} cores, {facts.ram_gib:.0f} GiB RAM"
+        kinds = Counter(f"{one.name} ({one.memory_gib:.0f} GiB)" for one in facts.accelerators)
+        return f"{', '.join(f'{count} x {kind}' for kind, count in kinds.items())}, {facts.cpu_cores} cores, {facts.ram_gib:.0f} GiB RAM"
     return f"CPU, {facts.cpu_cores} cores, {facts.ram_gib:.1f} GiB RAM, {facts.disk_free_gib:.0f} GiB disk free"
 
 

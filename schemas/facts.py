@@ -2,25 +2,37 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.base import Record
 
 Device = Literal["cpu", "cuda"]
+
+SLOWEST = 1e-3
+"""GiB a second: a megabyte, which any disk takes that a store can lie on."""
+
 Size = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
+Speed = Annotated[float, Field(ge=SLOWEST, lt=1e6, allow_inf_nan=False)]
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("printable", "holds characters that cannot be printed and would reach the terminal as commands")
+    return value
 
 
 class Accelerator(Record):
     """One accelerator."""
 
-    name: str
+    name: Annotated[str, Field(max_length=200), AfterValidator(_printable)]
     """As the driver reports it."""
 
     memory_gib: Size
     """All of its memory, GiB."""
 
-    compute_capability: Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
+    compute_capability: Annotated[str, Field(pattern=r"^[0-9]{1,2}\.[0-9]$")]
     """Such as 9.0."""
 
     @property
@@ -53,7 +65,7 @@ class SourceFacts(Record):
 class DiskSpeed(Record):
     """What a store remembers of its disk."""
 
-    gib_per_second: Size
+    gib_per_second: Speed
     measured_at: float
     """Seconds since 1970."""
 
@@ -89,7 +101,7 @@ class Facts(Record):
     shm_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Size of /dev/shm, GiB."""
 
-    disk_write_gib: Size | None = None
+    disk_write_gib: Speed | None = None
     """GiB that the store's disk takes a second as checkpoints are written: hashed, one stream, flushed. None: not measured yet."""
 
     network: bool = True
@@ -103,3 +115,19 @@ class Facts(Record):
 
     sources: dict[str, SourceFacts] = {}
     """By local source."""
+
+    @model_validator(mode="after")
+    def _accelerators_belong_to_cuda(self) -> "Facts":
+        if self.device == "cpu" and self.accelerators:
+            raise PydanticCustomError("device", "device is cpu and accelerators are named: one of the two is wrong")
+        return self
+
+    @property
+    def smallest(self) -> Accelerator:
+        """The accelerator with the least memory; all hold equal shares."""
+        return min(self.accelerators, key=lambda one: one.memory_gib)
+
+    @property
+    def oldest(self) -> Accelerator:
+        """The accelerator with the lowest compute capability; all compute alike."""
+        return min(self.accelerators, key=lambda one: tuple(map(int, one.compute_capability.split("."))))

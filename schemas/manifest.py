@@ -3,7 +3,9 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.base import Record
 
@@ -18,6 +20,40 @@ class File(Record):
 
     bytes: int
     sha256: str
+
+
+Some = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class PreparedSplit(BaseModel):
+    """What prepare counted of the training rows, as far as a plan reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rows: Some
+    tokens: Some
+    longest: Some
+    """Tokens."""
+
+    sizes: tuple[tuple[Some, Some], ...] = ()
+    """Different lengths, and how many rows have each."""
+
+
+class PreparedValidation(BaseModel):
+    """The same of the rows that are kept for validation; there may be none."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rows: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class PreparedSummary(BaseModel):
+    """The part of a prepared artifact's summary that a plan reads."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    train: PreparedSplit
+    validation: PreparedValidation = PreparedValidation()
 
 
 class Manifest(Record):
@@ -55,6 +91,13 @@ class Manifest(Record):
         """sha256 over the files: the same bytes give the same digest whenever and wherever they were made."""
         listed = [(f.path, f.bytes, f.sha256) for f in self.files]
         return hashlib.sha256(json.dumps(listed, separators=(",", ":")).encode()).hexdigest()
+
+
+def check_summary(manifest: Manifest) -> None:
+    """Raise ValidationError where a plan could not count with what a manifest says: the artifact is as damaged as one whose manifest cannot
+    be read, and its stage makes it again."""
+    if manifest.stage == "prepare":
+        PreparedSummary.model_validate(manifest.summary)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ RENDEZVOUS_PORT = 29_400
 
 def check_rendezvous(value: str) -> str:
     """Return HOST:PORT, with the default port where none was written."""
-    found = re.fullmatch(r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?", value)
+    found = re.fullmatch(r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?", value)
     if not found or not 1 <= int(found["port"] or RENDEZVOUS_PORT) <= 65_535:
         raise PydanticCustomError("rendezvous", "must be HOST or HOST:PORT, an IPv6 address in brackets, the port from 1 to 65535")
     return f"{found['host']}:{found['port'] or RENDEZVOUS_PORT}"

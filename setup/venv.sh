@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The host's environment in .venv: `caisson` outside a container, and what the light tests need. Hash-locked; made anew when the lock changes.
+# The host's environment in .venv: `caisson` outside a container, and what the light tests need. Hash-locked; made anew when the lock or this file changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LOCK=tests/requirements.txt
-STAMP=.venv/$(sha256sum "$LOCK" | cut -c1-16)
+STAMP=.venv/$(cat "$LOCK" setup/venv.sh | sha256sum | cut -c1-16)
 [ -f "$STAMP" ] && command -v curl >/dev/null && exit 0
 PATH=${PATH//"$PWD/.venv/bin:"/}    # a new environment is not made from the one that it replaces
 
@@ -22,5 +22,6 @@ python3 -m venv .venv
 .venv/bin/python -m pip install -qq --require-hashes --only-binary :all: -r "$LOCK"
 # The program itself runs from the checkout.
 echo "$PWD" > "$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/caisson.pth"
-printf '#!/bin/sh\nexec "%s/.venv/bin/python" -m entrypoint "$@"\n' "$PWD" > .venv/bin/caisson && chmod +x .venv/bin/caisson
+# The folder in which somebody types it may be another checkout: neither this process nor those that it starts take modules from there.
+printf '#!/bin/sh\nPYTHONSAFEPATH=1 exec "%s/.venv/bin/python" -m entrypoint "$@"\n' "$PWD" > .venv/bin/caisson && chmod +x .venv/bin/caisson
 touch "$STAMP"

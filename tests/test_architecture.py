@@ -43,14 +43,14 @@ ENVIRONMENT = {
     "entrypoint.probe": "machine and environment -> facts",
     "entrypoint.run.ranks": "torchrun's variables",
     "entrypoint.run.launch": "only writes: the ranks inherit it, torch reads it",
-    "entrypoint.run.execute": "a child inherits this process's environment",
+    "entrypoint.run.child": "a child inherits this process's environment",
     "entrypoint.run.hub_huggingface": "only writes: the hub's library takes its switches from there, in fetch's own process",
     "entrypoint.run.hub_modelscope": "only writes: as above",
     "entrypoint.run.gguf": "only writes: a progress bar switched off before tqdm is imported",
 }
 
 ELSEWHERE = {
-    "entrypoint.__main__": "three lines; every test that starts `python -m entrypoint` runs them",
+    "entrypoint.__main__": "a few lines; every test that starts `python -m entrypoint` runs them, tests/entrypoint/run/test_child.py stops them early",
     "entrypoint.plan.tables": "data; tests/entrypoint/plan and the golden plans read it, tests/images/test_locks.py checks its locks",
     "entrypoint.plan.inputs": "a record with one lookup; every test of a plan goes through it",
     "entrypoint.plan.step": "tests/entrypoint/plan/test_plan_identity.py and the golden plans",

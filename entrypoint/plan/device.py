@@ -14,14 +14,23 @@ def check_device(facts: Facts) -> None:
         )
 
 
+def show_unlike(facts: Facts) -> list[Decision]:
+    """A line where GPUs differ in what a plan depends on; nothing where they are alike."""
+    kinds = {(one.memory_gib, one.compute_capability) for one in facts.accelerators}
+    if len(kinds) < 2:
+        return []
+    small, old = facts.smallest, facts.oldest
+    why = f"planned by the smallest memory, {small.memory_gib:g} GiB ({small.name}), and the oldest compute capability, {old.compute_capability} ({old.name})"
+    return [Decision(field="GPUs", value=f"{len(kinds)} kinds", why=f"{why}: all hold equal shares and compute alike")]
+
+
 def decide_precision(spec: Spec, facts: Facts, decisions: list[Decision]) -> str:
     """The arithmetic of training: the spec's where this device has it, else the best that it has."""
     wanted = spec.train.precision
     if wanted:
-        if wanted == "bf16" and facts.device == "cuda" and not facts.accelerators[0].has_bf16:
-            name = facts.accelerators[0].name
+        if wanted == "bf16" and facts.device == "cuda" and not facts.oldest.has_bf16:
             raise MachineError(
-                f"train.precision: {name} has no bf16 (compute capability {facts.accelerators[0].compute_capability}, 8.0 needed)",
+                f"train.precision: {facts.oldest.name} has no bf16 (compute capability {facts.oldest.compute_capability}, 8.0 needed)",
                 "write precision: fp16 or auto",
             )
         if wanted == "fp16" and facts.device == "cpu":
@@ -29,9 +38,9 @@ def decide_precision(spec: Spec, facts: Facts, decisions: list[Decision]) -> str
         value, why = wanted, "set in the spec"
     elif facts.device == "cpu":
         value, why = "fp32", "a CPU without bf16 matrix units is faster and exact in fp32"
-    elif facts.accelerators[0].has_bf16:
-        value, why = "bf16", f"{facts.accelerators[0].name} has bf16 matrix units"
+    elif facts.oldest.has_bf16:
+        value, why = "bf16", f"{facts.oldest.name} has bf16 matrix units"
     else:
-        value, why = "fp16", f"{facts.accelerators[0].name} has no bf16; losses are scaled"
+        value, why = "fp16", f"{facts.oldest.name} has no bf16; losses are scaled"
     decisions.append(Decision(field="train.precision", value=value, why=why))
     return value

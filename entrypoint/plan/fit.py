@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
+from entrypoint.plan.adapter import goes_with
 from entrypoint.plan.memory import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load, host_bytes, training_bytes
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.offload import AUTOMATIC
+from entrypoint.plan.optimisation import WHY_WHOLE
 from schemas.errors import MachineError
 from schemas.facts import Facts
 from schemas.plan import Decision
@@ -58,7 +60,7 @@ class Fit:
 
 def fit_of(shape: ModelShape | None, load: Load, facts: Facts) -> Fit:
     """A load on this machine; without a shape nothing is counted."""
-    room = facts.accelerators[0].memory_gib if load.on_gpu else facts.ram_gib / load.ranks_per_node
+    room = facts.smallest.memory_gib if load.on_gpu else facts.ram_gib / load.ranks_per_node
     if shape is None:
         return Fit(load, {}, room, {}, facts.ram_gib)
     return Fit(load, training_bytes(shape, load), room, _of_a_machine(host_bytes(shape, load), load) if load.on_gpu else {}, facts.ram_gib)
@@ -109,8 +111,13 @@ def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool)
     found = ["shorten data.max_length"] if shorter else []
     sharded = load.strategy in SHARD_WEIGHTS or load.offload != "none"
     found += ["use adapter.kind: lora"] if load.adapter in OWN_WEIGHTS else [] if sharded or load.adapter == "qlora" else ["use adapter.kind: qlora"]
-    if load.on_gpu and load.offload == "none" and load.adapter != "qlora":
-        moved = replace(load, ranks=load.nodes * len(facts.accelerators), offload="cpu", gradient_checkpointing=True)
-        strategies = [name for name in AUTOMATIC if fit_of(shape, replace(moved, strategy=name), facts).fits]
-        found += [f"use hardware: {{strategy: {name}, offload: cpu}}, which is slower" for name in strategies[:1]]
+    if load.on_gpu and load.offload == "none" and load.adapter != "qlora" and load.optimizer not in WHY_WHOLE:
+        every = replace(load, ranks=load.nodes * len(facts.accelerators), gradient_checkpointing=True)
+        ways = (("none", ""), ("cpu", ", offload: cpu"))
+        for offload, words in ways if every.ranks > 1 else ways[1:]:  # shards over GPUs before what waits for the host
+            goes = [name for name in AUTOMATIC if goes_with(load.adapter, name)]
+            fits = [name for name in goes if fit_of(shape, replace(every, strategy=name, offload=offload), facts).fits]
+            if fits:
+                found.append(f"use hardware: {{strategy: {fits[0]}{words}}}" + (", which is slower" if words else ""))
+                break
     return "; or ".join([*found, "plan for a larger machine with `caisson plan --facts`"])

@@ -31,6 +31,9 @@ in bf16 the softmax of each answer is kept in fp32 beside them, which makes 14 o
 BUCKET = 200_000_000
 """Elements of one communication bucket: large enough to fill NVLink, 0.4 GiB in bf16."""
 
+PROCESS_GIB = 0.6
+"""Python, torch and the trainer's libraries before there is a model, with what a first step adds; measured: bench/processes."""
+
 CONTEXT_GIB = 1.4
 """CUDA context, cuBLAS workspace and what the allocator cannot use."""
 
@@ -119,7 +122,8 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         _move_to_host(terms, shape, load)
     if load.on_gpu:
         terms["context"] = CONTEXT_GIB * GIB
-    else:  # one memory for both
+    else:  # one memory for both, and for the program
+        terms["program"] = PROCESS_GIB * GIB
         for name, size in host_bytes(shape, load).items():
             terms[name] = terms.get(name, 0.0) + size / load.ranks
     return terms

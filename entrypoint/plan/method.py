@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from entrypoint.plan.adapter import PRINCIPAL
 from entrypoint.plan.memory import OWN_WEIGHTS
 from entrypoint.plan.model_shape import read_shape
 from entrypoint.plan.tables import DEFAULTS
@@ -99,6 +100,13 @@ def _check_settings(spec: Spec, adapter: str) -> None:
         raise UsageError(f"train.label_smoothing smooths the loss of the next token, which {kind} does not take", own)
     if spec.train.group_by_length and spec.method.rows == "pair":
         raise UsageError(f"train.group_by_length: rows of {kind} are pairs, whose two answers differ in length", "take it out")
+    if has_reference(spec.method) and adapter in PRINCIPAL:
+        raise UsageError(
+            f"adapter.kind: {adapter} takes a part out of the base, which without its adapter is no longer the model that {kind} compares with",
+            "use adapter.kind: lora, or rslora",
+        )
+    if spec.train.neftune and spec.method.rows != "text":
+        raise UsageError(f"train.neftune adds noise to all that {kind} compares, its reference too", "take it out")
     if kind == "reward" and adapter == "freeze":
         raise UsageError("adapter.kind: freeze trains weights that the model has, and reward's head is new", "use adapter.kind: lora or full")
 

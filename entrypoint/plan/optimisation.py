@@ -4,6 +4,7 @@ from entrypoint.plan.inputs import Inputs
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts
 from schemas.job import OptimisationJob, ValidationJob
+from schemas.manifest import PreparedSummary
 from schemas.plan import Decision
 from schemas.spec import Spec
 
@@ -45,7 +46,7 @@ def check_validation(spec: Spec, inputs: Inputs) -> None:
     """Raises UsageError where something is to follow from a validation and there are no rows for one."""
     wanted = spec.train.validation
     named = next((name for name in ("patience", "best", "every") if getattr(wanted, name)), None)
-    none = not spec.data.validation or (inputs.prepared is not None and not inputs.prepared.manifest.summary.get("validation", {}).get("rows"))
+    none = not spec.data.validation or (inputs.prepared is not None and not PreparedSummary.model_validate(inputs.prepared.manifest.summary).validation.rows)
     if named and none:
         raise UsageError(f"train.validation.{named}: there are no rows to validate with", "set data.validation, such as 5% or a list of files")
 

@@ -1,6 +1,6 @@
 """Plan of the stage serve: the engine's flags, from the spec, the machine and the exported model."""
 
-from entrypoint.plan.device import check_device
+from entrypoint.plan.device import check_device, show_unlike
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, serving_bytes_per_token
 from entrypoint.plan.model_shape import ModelShape, max_positions, read_shape
@@ -33,6 +33,7 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         )
     check_device(facts)
     decisions: list[Decision] = [Decision(field="serve.engine", value="vllm", why="set in the spec" if spec.serve.engine else "the engine of this version")]
+    decisions += show_unlike(facts)
     known = facts.models.get(spec.model.source)
     shape = read_shape(known.config) if known else None
     positions = max_positions(known.config) if known else None
@@ -78,8 +79,8 @@ def _length(spec: Spec, positions: int | None, decisions: list[Decision]) -> int
 
 def _dtype(facts: Facts, decisions: list[Decision]) -> str:
     """vLLM refuses bfloat16 on a card without it instead of falling back."""
-    if facts.accelerators and not facts.accelerators[0].has_bf16:
-        value, why = "float16", f"{facts.accelerators[0].name} has no bf16"
+    if facts.accelerators and not facts.oldest.has_bf16:
+        value, why = "float16", f"{facts.oldest.name} has no bf16"
     else:
         value, why = "bfloat16", "as exported"
     decisions.append(Decision(field="serve precision", value=value, why=why))
@@ -101,7 +102,7 @@ def _cache_decision(cache_gib: int, shape: ModelShape | None, length: int) -> De
 
 def _gpu_arguments(spec: Spec, facts: Facts, shape: ModelShape | None, decisions: list[Decision]) -> list[str]:
     share = spec.serve.memory_share or MEMORY_SHARE
-    room = share * facts.accelerators[0].memory_gib
+    room = share * facts.smallest.memory_gib
     parallel = 1
     if shape:
         weights = 2.0 * shape.parameters / GIB
@@ -110,7 +111,7 @@ def _gpu_arguments(spec: Spec, facts: Facts, shape: ModelShape | None, decisions
             parallel *= 2
         if weights / parallel > room * 0.95:
             raise MachineError(
-                f"serve: {weights:.1f} GiB of weights over {parallel} GPU(s) of {facts.accelerators[0].memory_gib:.0f} GiB leave no room for a cache",
+                f"serve: {weights:.1f} GiB of weights over {parallel} GPU(s) of {facts.smallest.memory_gib:.0f} GiB leave no room for a cache",
                 "serve on more or larger GPUs",
             )
         decisions.append(

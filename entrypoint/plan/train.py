@@ -7,7 +7,7 @@ from entrypoint.plan import engine
 from entrypoint.plan.adapter import adapter_job, adapter_kinds, check_adapter, goes_with, layers_of, rank_of, tables_of
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
 from entrypoint.plan.deepspeed import deepspeed, nested
-from entrypoint.plan.device import check_device, decide_precision
+from entrypoint.plan.device import check_device, decide_precision, show_unlike
 from entrypoint.plan.fit import Fit, fit_of, refuse_all, show_memory
 from entrypoint.plan.fully_shard import fully_shard
 from entrypoint.plan.identity import request_of, work_of
@@ -26,6 +26,7 @@ from entrypoint.plan.track import plan_track
 from schemas.errors import UsageError
 from schemas.facts import Facts
 from schemas.job import TrainJob
+from schemas.manifest import PreparedSummary
 from schemas.method import teacher_of
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
@@ -44,8 +45,8 @@ def roles_of(spec: Spec) -> tuple[str, ...]:
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the fetched model and the prepared shards."""
-    decisions: list[Decision] = []
     check_device(facts)
+    decisions: list[Decision] = show_unlike(facts)
     check_offload(spec)
     check_optimizer(spec, facts)
     check_nodes(spec, facts, decisions)
@@ -134,8 +135,8 @@ def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
         # A model's positions say nothing of the rows: 131,072 of them would refuse machines on which the real rows train.
         longest = limit if spec.data.max_length else min(limit, FALLBACK_LENGTH)
         return Rows(None, float(longest), longest, assumed=True)
-    counted = inputs.prepared.manifest.summary["train"]
-    return Rows(counted["rows"], counted["tokens"] / counted["rows"], counted["longest"], assumed=False, sizes=tuple(map(tuple, counted.get("sizes", ()))))
+    counted = PreparedSummary.model_validate(inputs.prepared.manifest.summary).train
+    return Rows(counted.rows, counted.tokens / counted.rows, counted.longest, assumed=False, sizes=counted.sizes)
 
 
 def _fit(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precision: str, decisions: list[Decision]) -> Fit:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from entrypoint.run.seal import write_durably
-from schemas.facts import DISK_SPEED, DiskSpeed, read_disk_speed
+from schemas.facts import DISK_SPEED, SLOWEST, DiskSpeed, read_disk_speed
 
 CHUNK = 16 * 2**20
 """Bytes between two flushes: large enough that a flush is a small part of them."""
@@ -24,7 +24,7 @@ def know_disk(root: Path) -> None:
     if _known(root):
         return
     with suppress(OSError):
-        speed = DiskSpeed(gib_per_second=round(measure(root), 4), measured_at=time.time())
+        speed = DiskSpeed(gib_per_second=max(SLOWEST, round(measure(root), 4)), measured_at=time.time())
         write_durably(root / DISK_SPEED, speed.model_dump_json() + "\n")
 
 

@@ -1,6 +1,8 @@
 """JSON events beside the lines that people read."""
 
 import json
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,5 +23,16 @@ class Events:
 
 
 def say(line: str) -> None:
-    """One line for people, at once."""
-    print(line, flush=True)
+    """One line for people, at once. Where nobody reads any more, or a log's disk is full, the work goes on without: it is not the line."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        discard_output()
+        print(f"caisson: standard output cannot be written ({error.strerror}); the work goes on, its events are in the store", file=sys.stderr, flush=True)
+
+
+def discard_output() -> None:
+    """Let what is still to be printed, and what waits in the buffer, go nowhere: the interpreter would fail on it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,22 +1,20 @@
-"""Plan -> effects, one step at a time. The only module that starts the processes of a plan."""
+"""Plan -> effects, one step at a time. The only module that has the processes of a plan started."""
 
 import errno
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
+from entrypoint.run.access import check_folder, refused_in_words
+from entrypoint.run.child import describe_exit, replace_process, run_process
 from entrypoint.run.disk_speed import know_disk
 from entrypoint.run.events import Events, say
+from entrypoint.run.memory_kills import ended_by_memory, memory_kills
 from entrypoint.run.seal import seal, write_durably
 from entrypoint.run.store import Held, Store, set_aside
 from entrypoint.run.transfer import describe_bytes, folder_bytes
@@ -52,15 +50,25 @@ Launch = Callable[[Step, tuple[str, ...], dict[str, str], int | None], int]
 
 def execute(plan: Plan, store: Store, launch: Launch | None = None) -> None:
     """Run each step that is not sealed yet. Raises the error of the first that fails."""
+    _need_temporary_folder()
     for step in plan.steps:
-        with _words_for_a_full_disk(step, store):
+        with _words_for_the_store(step, store):
             _run(step, plan.name, store, launch or launch_process)
 
 
-@contextmanager
-def _words_for_a_full_disk(step: Step, store: Store) -> Iterator[None]:
+def _need_temporary_folder() -> None:
     try:
-        yield
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise MachineError(f"no folder takes temporary files: {error.strerror}", "let /tmp be written, or name another folder in TMPDIR") from None
+
+
+@contextmanager
+def _words_for_the_store(step: Step, store: Store) -> Iterator[None]:
+    """A full disk, a wrong owner, or something in the way of the run's own files."""
+    try:
+        with refused_in_words(store.root):
+            yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -92,6 +100,8 @@ def _nodes(step: Step) -> int:
 
 def _lead(step: Step, name: str, store: Store, launch: Launch, lock: int) -> None:
     """Run the step's process and seal what it made."""
+    if store.partial(step).exists():
+        check_folder(store.partial(step))
     _check_room(step, store)
     for role, folder in step.inputs.items():
         store.verify(folder, role)
@@ -103,14 +113,15 @@ def _lead(step: Step, name: str, store: Store, launch: Launch, lock: int) -> Non
     task, path = write_task(step, name, store)
     events = Events(Path(task.events))
     events.write("started", stage=step.stage, identity=step.identity, folder=step.folder)
-    start = time.monotonic()
+    start, kills = time.monotonic(), memory_kills()
     if not done:
         argv = _argv(step, path)
         code = launch(step, argv, step.environment, lock)
         if code in REFUSED and step.stage in STARTS_ANEW:
             shutil.rmtree(partial, ignore_errors=True)
             path.unlink(missing_ok=True)
-        _judge(code, step, argv, task.events)
+        _judge(code, step, argv, task.events, kills)
+    store.check_lock(step, lock)
     left = json.loads(_summary(step, Path(task.summary)))
     seal(partial, final, _manifest(step, name, left))
     Path(task.summary).unlink()
@@ -152,16 +163,19 @@ def _help(step: Step, name: str, store: Store, launch: Launch) -> None:
         path.write_text(task.model_dump_json(indent=2), encoding="utf-8")
         argv = _argv(step, path)
         if not Path(task.summary).is_file():  # else all ranks have ended well, and only the seal is still to come: no node would meet this one
-            _judge(launch(step, argv, step.environment, None), step, argv, task.events)
+            kills = memory_kills()
+            _judge(launch(step, argv, step.environment, None), step, argv, task.events, kills)
 
 
-def _judge(code: int, step: Step, argv: tuple[str, ...], events: str) -> None:
-    """Raise what a process that did not end well stands for."""
+def _judge(code: int, step: Step, argv: tuple[str, ...], events: str, kills: int) -> None:
+    """Raise what a process that did not end well stands for; `kills` is what `memory_kills` said before it was started."""
     if code in TOLD:
         raise Told(code)
+    if code == -signal.SIGKILL:
+        raise ended_by_memory(f"{step.stage}: {step.title}", kills)
     if code:
         raise StepFailed(
-            f"{step.stage}: {step.title} ended with {_describe_exit(code)}: {' '.join(argv)}",
+            f"{step.stage}: {step.title} ended with {describe_exit(code)}: {' '.join(argv)}",
             f"its output is above; events: {events}; the same command tries again",
         )
 
@@ -171,28 +185,26 @@ def attend(step: Step, name: str, store: Store) -> None:
     that dies lets its server end with 0."""
     for role, folder in step.inputs.items():
         store.verify(folder, role)
-    with _words_for_a_full_disk(step, store):
+    _need_temporary_folder()
+    with _words_for_the_store(step, store):
         store.make_folder(step)
         task, path = write_task(step, name, store)
         events = Events(Path(task.events))
         events.write("started", stage=step.stage, identity=step.identity)
-    code, stopped = _run_process(_argv(step, path), step.environment)
+    kills = memory_kills()
+    code, stopped = run_process(_argv(step, path), step.environment)
     events.write("ended", stage=step.stage, exit_code=code, stopped=stopped)
     if stopped:
         say(f"{step.stage}: stopped")
         return
     if code in TOLD:
         raise Told(code)
+    if code == -signal.SIGKILL:
+        raise ended_by_memory(f"{step.stage}: {step.title}", kills)
     raise StepFailed(
-        f"{step.stage}: {step.title} ended by itself, with {_describe_exit(code)}",
+        f"{step.stage}: {step.title} ended by itself, with {describe_exit(code)}",
         f"why is in its output above; events: {task.events}; the same command tries again",
     )
-
-
-def replace_process(module: str, *arguments: str) -> NoReturn:
-    """Become `python -m module arguments`: signals then reach it directly."""
-    sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], dict(os.environ))
 
 
 def task_of(step: Step, name: str, store: Store) -> Task:
@@ -218,33 +230,10 @@ def write_task(step: Step, name: str, store: Store) -> tuple[Task, Path]:
 
 def launch_process(step: Step, argv: tuple[str, ...], environment: dict[str, str], lock: int | None) -> int:
     """Run one process in the foreground; a signal to this one goes on to it, and means: stop and keep what is needed to go on."""
-    code, stopped = _run_process(argv, environment, *(() if lock is None else (lock,)))
+    code, stopped = run_process(argv, environment, *(() if lock is None else (lock,)))
     if stopped and code not in (0, Interrupted.exit_code):  # 75: the leaf has said so itself
         raise Interrupted(f"{step.stage} was stopped", "run the same command again: it goes on from the last checkpoint")
     return code
-
-
-def _run_process(argv: tuple[str, ...], environment: dict[str, str], *inherited: int) -> tuple[int, bool]:
-    """Its exit code, and whether a signal told this process to stop."""
-    stopped: list[int] = []
-    children: list[subprocess.Popen[bytes]] = []
-
-    def forward(number: int, _: FrameType | None) -> None:
-        stopped.append(number)
-        for child in children:
-            child.send_signal(signal.SIGTERM if len(stopped) < 3 else signal.SIGKILL)
-
-    # Handlers first: a signal while the child is being started must not end this process alone.
-    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        sys.stdout.flush()
-        children.append(subprocess.Popen((sys.executable, *argv[1:]), env={**os.environ, **environment}, pass_fds=inherited))
-        if stopped:
-            children[0].send_signal(signal.SIGTERM)
-        return children[0].wait(), bool(stopped)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _argv(step: Step, task: Path) -> tuple[str, ...]:
@@ -260,10 +249,6 @@ def _check_room(step: Step, store: Store) -> None:
         raise MachineError(
             f"{step.stage}: {step.title} needs {describe_bytes(needed)} more on the store, {describe_bytes(free)} are free", f"make room under {store.root}"
         )
-
-
-def _describe_exit(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _manifest(step: Step, name: str, left: dict[str, dict[str, str]]) -> Manifest:

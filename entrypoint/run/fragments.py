@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from entrypoint.run.seal import read_manifest
 from schemas.errors import GateRefused
 from schemas.manifest import File
 
@@ -71,16 +72,23 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> Iterable[Any]:
             yield memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
 
 
+def listed_tensors(folder: Path) -> list[str]:
+    """Files of tensors that a checkpoint's manifest lists."""
+    sealed = read_manifest(folder)
+    return [file.path for file in sealed.files if file.path.endswith(".safetensors")] if sealed else []
+
+
 class FragmentReader:
     """What all processes wrote, found by parameter and range."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, names: Iterable[str] | None = None):
+        """`names` are the files to read, as a rule those that the manifest lists: another that lies beside them is nobody's word."""
         from safetensors import safe_open
 
         self.folder = folder
         self.places: dict[tuple[str, str], list[tuple[int, Any, str]]] = defaultdict(list)
-        for path in sorted(folder.glob("rank-*.safetensors")):
-            opened = safe_open(path, framework="pt")
+        for file in sorted(listed_tensors(folder) if names is None else names):
+            opened = safe_open(folder / file, framework="pt")
             for key in opened.keys():  # noqa: SIM118  (safe_open is no mapping)
                 kind, _, rest = key.partition("/")
                 name, _, start = rest.rpartition("@")

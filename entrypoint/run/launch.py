@@ -31,6 +31,7 @@ from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from entrypoint.run.address import own_address, wait_for_answer
 from entrypoint.run.events import say
+from entrypoint.run.memory_kills import ended_by_memory, memory_kills
 from entrypoint.run.ranks import LAUNCHER
 from schemas.errors import TOLD, CaissonError, Interrupted, MachineError, StepFailed
 
@@ -82,24 +83,26 @@ class Launcher:
         self.options = options
         self.stopped = False
         self.agent: Agent | None = None
+        self.kills = memory_kills()
 
     def run(self) -> int:
         """Until every rank of this node has ended. Raises what no rank has said."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+            if signal.getsignal(number) != signal.SIG_IGN:  # the executor's word: it passes Ctrl-C on, once, and ranks inherit that
+                signal.signal(number, self._stop)
         try:
             spec = self._worker_spec()
             agent = self.agent = Agent(spec, DefaultLogsSpecs(), exit_barrier_timeout=EXIT_SECONDS)
             with self._words_for_a_rendezvous():
                 result = agent.run()
-            code = code_of(result.failures.values())
+            code = code_of(result.failures.values(), self.kills)
             if code != Interrupted.exit_code:
                 spec.rdzv_handler.shutdown()  # the other nodes need not wait for this one
             return code
         except SignalException:
             if self.agent is None or not self.agent.has_ranks:
                 raise Interrupted("stopped before the processes of the step had started", "run the same command again") from None
-            return code_of(self.agent.failures(), stopped=True)
+            return code_of(self.agent.failures(), self.kills, stopped=True)
 
     @contextmanager
     def _words_for_a_rendezvous(self) -> Iterator[None]:
@@ -164,8 +167,11 @@ class Launcher:
             raise SignalException("told to stop", signal.SIGTERM)
 
 
-def code_of(failures: Iterable[Any], stopped: bool = False) -> int:
-    """The code of the first rank that said why it ends, else of the first that failed; 0 where none did."""
+def code_of(failures: Iterable[Any], kills: int, stopped: bool = False) -> int:
+    """The code of the first rank that said why it ends, else of the first that failed; 0 where none did.
+
+    `kills` is what `memory_kills` said before they were started.
+    """
     found = sorted(failures, key=lambda failure: failure.timestamp)
     said = next((failure.exitcode for failure in found if failure.exitcode in TOLD), None)
     if said is not None or not found:
@@ -174,9 +180,13 @@ def code_of(failures: Iterable[Any], stopped: bool = False) -> int:
     first = next((failure for failure in found if failure.exitcode != -signal.SIGTERM), found[0])
     if first.exitcode > 0:
         return int(first.exitcode)
-    if not stopped:
-        print(f"caisson: the process of local rank {first.local_rank} was ended by {signal.Signals(-first.exitcode).name}", file=sys.stderr, flush=True)
-    return StepFailed.exit_code
+    if stopped:
+        return StepFailed.exit_code
+    what = f"the process of local rank {first.local_rank}"
+    killed = first.exitcode == -signal.SIGKILL
+    error = ended_by_memory(what, kills) if killed else StepFailed(f"{what} was ended by {signal.Signals(-first.exitcode).name}")
+    print(f"caisson: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def main() -> NoReturn:

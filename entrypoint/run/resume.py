@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run import randomness
+from entrypoint.run.checkpoints import STATE, rank_notes
 from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.ranks import rank
-from entrypoint.run.saver import STATE, rank_notes
+from entrypoint.run.seal import read_manifest
 
 SCALED = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 """What DeepSpeed's loss scaler changes from step to step."""
@@ -18,10 +19,12 @@ class Resume:
 
     def __init__(self, folder: Path):
         self.name = folder.name
+        sealed = read_manifest(folder)
+        listed = {file.path for file in sealed.files} if sealed else set()
         self.reader = FragmentReader(folder)
         self.state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        notes = folder / rank_notes(rank())
-        self.notes: dict[str, Any] | None = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else None
+        notes = rank_notes(rank())
+        self.notes: dict[str, Any] | None = json.loads((folder / notes).read_text(encoding="utf-8")) if notes in listed else None
         """None for a process more than the checkpoint was made by."""
 
     @staticmethod

@@ -13,28 +13,17 @@ from typing import Any
 
 import torch
 
-from entrypoint.run.checkpoints import PREFIX, remove_old, seal_checkpoint
+from entrypoint.run.checkpoints import PREFIX, STATE, rank_file, rank_notes, remove_old, seal_checkpoint
 from entrypoint.run.fragments import Fragment, write_tensors
 from entrypoint.run.seal import write_durably
 from schemas.manifest import File, Manifest
 
 POLL_SECONDS = 0.02
-STATE = "state.json"
 
 
 def partial_folder(folder: Path, step: int) -> Path:
     """Where a checkpoint grows."""
     return folder / f".partial-{PREFIX}{step}"
-
-
-def rank_file(rank: int) -> str:
-    """Tensors of one rank."""
-    return f"rank-{rank:05d}.safetensors"
-
-
-def rank_notes(rank: int) -> str:
-    """What else a rank needs, and the list of what it wrote."""
-    return f"rank-{rank:05d}.json"
 
 
 class Saver:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from schemas.manifest import FILE_NAME, File, Manifest
+from schemas.manifest import FILE_NAME, File, Manifest, check_summary
 
 
 def seal(partial: Path, final: Path, manifest: Manifest, known: Mapping[str, File] | None = None) -> Manifest:
@@ -49,9 +49,11 @@ def _publish(draft: Path, final: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a sealed folder; None where there is none or it cannot be read."""
+    """The manifest of a sealed folder; None where there is none or it cannot be read or counted with."""
     try:
-        return Manifest.model_validate_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+        made = Manifest.model_validate_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+        check_summary(made)
+        return made
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
 

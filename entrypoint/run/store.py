@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from entrypoint.run.access import CHOWN, IN_THE_WAY, refusal
 from entrypoint.run.seal import faults, read_manifest
 from schemas.errors import MachineError
 from schemas.manifest import FILE_NAME, Sealed
@@ -99,7 +100,7 @@ class Store:
         except FileNotFoundError:
             return ["its manifest is gone"]
         except OSError as error:
-            raise MachineError(f"{error.filename or folder} cannot be read: {error.strerror}", "give the store to uid 10001: chown -R 10001:10001") from None
+            raise MachineError(f"{error.filename or folder} cannot be read: {error.strerror}", CHOWN) from None
 
     def make_folder(self, step: Step) -> None:
         """The folder of the step's kind. Raises MachineError where the store cannot be written."""
@@ -113,6 +114,8 @@ class Store:
         try:
             yield
         except OSError as error:
+            if error.errno in IN_THE_WAY and (told := refusal(error, self.root)):
+                raise told from None
             fix = "give the store to uid 10001 (chown -R 10001:10001), make room, or name another with --store"
             raise MachineError(f"the store {self.root} cannot be written: {error.strerror}", fix) from None
 
@@ -120,16 +123,38 @@ class Store:
     def lock(self, step: Step) -> Iterator[int]:
         """Hold the artifact alone; yields the descriptor, which the step's process inherits so that the lock outlives this one."""
         self.make_folder(step)
-        place = self.root / step.folder / f".lock-{step.work_id}"
-        with self._words_for_what_cannot_be_written():
-            descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
+        while True:
+            with self._words_for_what_cannot_be_written():
+                descriptor = os.open(self._lock_file(step), os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Held(
-                    f"another {step.stage} is writing {step.folder}/{step.id} right now", "wait for it, or stop it; the same command then goes on"
-                ) from None
-            yield descriptor
-        finally:
-            os.close(descriptor)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise Held(
+                        f"another {step.stage} is writing {step.folder}/{step.id} right now", "wait for it, or stop it; the same command then goes on"
+                    ) from None
+                if self._is_lock(step, descriptor):  # else it was removed between the two calls, and locks nothing
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
+
+    def check_lock(self, step: Step, descriptor: int) -> None:
+        """Before an artifact is sealed. Raises MachineError where the lock's file was removed while it was held: another run may have
+        taken a new one and be writing into the same folder."""
+        if not self._is_lock(step, descriptor):
+            raise MachineError(
+                f"{step.stage}: {self._lock_file(step)} was removed or replaced while it was held: another run may have written into {self.partial(step)}",
+                "leave lock files alone: a lock ends with its process. See that no other run is on, then run the same command again",
+            )
+
+    def _lock_file(self, step: Step) -> Path:
+        return self.root / step.folder / f".lock-{step.work_id}"
+
+    def _is_lock(self, step: Step, descriptor: int) -> bool:
+        """Whether the open file is still the one that others find under its name."""
+        try:
+            found = self._lock_file(step).stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(descriptor))

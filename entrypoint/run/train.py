@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint import __version__
-from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid, valid_at
+from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid, training_of, valid_at
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import lora_config, thawed
@@ -65,7 +65,7 @@ def _take_best(trainer: Any, checkpoints: Path) -> None:
     trainer.taken = trainer.state.global_step
     if step is None or step == trainer.taken:
         return
-    found = _agreed(valid_at(checkpoints, step) if is_first() else None, checkpoints)
+    found = _agreed(valid_at(checkpoints, step, training_of(checkpoints)) if is_first() else None, checkpoints)
     if is_first():
         say(
             f"  the weights are those of step {step}, the best"
@@ -80,8 +80,8 @@ def _take_best(trainer: Any, checkpoints: Path) -> None:
 def _choose(checkpoints: Path) -> Path | None:
     """The first rank's choice, for all: nodes do not see at once what others wrote into a network file system."""
     if not is_one_of_several():
-        return newest_valid(checkpoints, say)
-    return _agreed(newest_valid(checkpoints, say) if is_first() else None, checkpoints)
+        return newest_valid(checkpoints, training_of(checkpoints), say)
+    return _agreed(newest_valid(checkpoints, training_of(checkpoints), say) if is_first() else None, checkpoints)
 
 
 def _agreed(chosen: Path | None, checkpoints: Path) -> Path | None:
@@ -159,7 +159,7 @@ def build_trainer(task: Task, events: Events) -> Any:
     trainer.judge = Judge(job.validation, events)
     trainer.checkpoint_seconds, trainer.checkpoint_apart = job.checkpoint_seconds, job.checkpoint_apart
     trainer.checkpoint_manifest = Manifest(
-        stage="checkpoint", name=task.name, identity=Path(task.output).name.removeprefix(".partial-"), request="", job=job.model_dump(mode="json"),
+        stage="checkpoint", name=task.name, identity=training_of(Path(task.output) / CHECKPOINTS), request="", job=job.model_dump(mode="json"),
         image_lock=task.image_lock, program=__version__, versions=versions(), files=(),
     )  # fmt: skip
     trainer.segments = [{"after_step": 0, **job.model_dump(mode="json", include=set(HOW)), "image_lock": task.image_lock, "program": __version__}]

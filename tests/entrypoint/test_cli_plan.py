@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from small_run import Caisson, SmallRun
+from small_run import Caisson, SmallRun, write_checkpoint
 
 from schemas.plan import Plan
 
@@ -67,8 +67,30 @@ def test_plan_that_contradicts_itself_ends_with_2(caisson: Caisson, run: SmallRu
         (T4.read_bytes().replace(b'"7.5"', b'"x"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
         (T4.read_bytes().replace(b'"7.5"', b'"nan"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
         (T4.read_bytes().replace(b'"7.5"', b'"-7.5"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
+        (T4.read_bytes().replace(b'"7.5"', '"٧.٥"'.encode()), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
+        (T4.read_bytes().replace(b'"Tesla T4"', b'"\\u001b[2J"'), "accelerators.0.name: not a facts file: holds characters that cannot be printed"),
+        (T4.read_bytes().replace(b'"cuda"', b'"cpu"'), "not a facts file: device is cpu and accelerators are named: one of the two is wrong"),
+        (CPU2.read_bytes().replace(b'"cpu_cores"', b'"disk_write_gib": 5e-324, "cpu_cores"'), "disk_write_gib: not a facts file: Input should be greater"),
     ],
-    ids=["cut", "empty", "device", "number", "key", "no cores", "no memory", "NaN", "disk", "memory", "capability", "NaN capability", "negative capability"],
+    ids=[
+        "cut",
+        "empty",
+        "device",
+        "number",
+        "key",
+        "no cores",
+        "no memory",
+        "NaN",
+        "disk",
+        "memory",
+        "capability",
+        "NaN capability",
+        "negative capability",
+        "Arabic digits",
+        "escape sequence",
+        "cpu with GPUs",
+        "disk",
+    ],
 )
 def test_wrong_facts(caisson: Caisson, run: SmallRun, tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "facts.json"
@@ -194,3 +216,76 @@ def test_key_that_serve_will_refuse(caisson: Caisson, run: SmallRun, monkeypatch
     assert said in err
     key.write_text("good\n")
     assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
+
+
+def test_engine_of_what_cannot_be_trained(caisson: Caisson, run: SmallRun) -> None:
+    code, out, _ = caisson("plan", ROOT / "specs" / "full-1.7b.yaml", "--facts", T4, "--store", run.store.root, "--show", "engine")
+    assert code == 3
+    assert out.startswith("{}  // cannot: train: hf://Qwen/Qwen3-1.7B does not fit")
+
+
+def test_env_before_fetch_says_that_nothing_was_estimated(caisson: Caisson, run: SmallRun) -> None:
+    (run.model / "config.json").unlink()
+    _, out, _ = caisson("plan", run.spec_file, "--store", run.store.root, "--show", "env")
+    assert "nothing was estimated" in out.replace("\n# ", " ")
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.splitlines()[-1] == "TRAIN_GRACE=300s"
+
+
+@pytest.mark.parametrize("content", ["{", '{"gib_per_second": 5e-324, "measured_at": 1}', '{"gib_per_second": 1e300, "measured_at": 1}', "[]"])
+def test_a_disk_speed_that_no_disk_has_is_not_believed(caisson: Caisson, run: SmallRun, content: str) -> None:
+    run.store.root.mkdir()
+    (run.store.root / ".disk-speed.json").write_text(content)
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert (code, err) == (0, "")
+    assert "assumed until it is measured" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("validation", [[], 3, {"rows": -1}, {"rows": "x"}])
+def test_counts_of_validation_that_cannot_be_make_the_rows_damaged_too(caisson: Caisson, run: SmallRun, validation: object) -> None:
+    run.seal("fetch", "prepare")
+    path = run.store.final(run.chain().plan("prepare").steps[0]) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["summary"]["validation"] = validation
+    path.write_text(json.dumps(manifest))
+    assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
+    assert caisson("status", run.spec_file, "--store", run.store.root)[1].count("damaged") == 1
+
+
+@pytest.mark.parametrize("train", [None, {}, [], {"rows": 0}, {"tokens": "x"}, {"tokens": 0}, {"longest": -1}, {"rows": 1e400}, {"sizes": [[1]]}, {"sizes": 3}])
+def test_counts_that_cannot_be_make_the_rows_damaged(caisson: Caisson, run: SmallRun, train: object) -> None:
+    """As every other damage: prepare makes them again."""
+    run.seal("fetch", "prepare")
+    step = run.chain().plan("prepare").steps[0]
+    path = run.store.final(step) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    whole = manifest["summary"]["train"]
+    manifest["summary"]["train"] = {**whole, **train} if isinstance(train, dict) and train else train
+    path.write_text(json.dumps(manifest).replace("Infinity", "1e400"))
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
+    assert (code, err) == (0, "")
+    assert "until prepare has counted them" in " ".join(out.split())
+    code, _, err = caisson("train", run.spec_file, "--store", run.store.root)
+    assert code == 2
+    assert err.startswith("caisson: train: prepare has not finished for this spec")
+    assert caisson("status", run.spec_file, "--store", run.store.root)[1].count("damaged") == 1
+
+
+def test_what_training_cannot_look_at_is_said_by_plan_and_train(caisson: Caisson, run: SmallRun) -> None:
+    run.seal("fetch", "prepare")
+    partial = run.store.partial(run.chain().plan("train").steps[0])
+    partial.parent.mkdir(parents=True)
+    partial.touch()
+    for command in ("plan", "train"):
+        code, out, err = caisson(command, run.spec_file, "--store", run.store.root)
+        assert (code, err) == (3, f"caisson: {partial} is no folder, which is in the way of what belongs there\n    remove it, or move it out of the store\n")
+        assert (f"cannot: train: {partial}" in out.replace("\n", "")) is (command == "plan")
+
+
+def test_checkpoint_of_another_training_is_no_part_of_the_plan(caisson: Caisson, run: SmallRun) -> None:
+    run.seal("fetch", "prepare")
+    step = run.chain().plan("train").steps[0]
+    for work, said in (("f" * 16, False), (step.work_id, True)):
+        write_checkpoint(run.store.partial(step) / "checkpoints", 10, work, step.job.model_dump(mode="json"))
+        out = caisson("plan", run.spec_file, "--store", run.store.root)[1]
+        assert ("after step 10" in out) is said

@@ -107,3 +107,9 @@ def test_eighty_columns_without_a_terminal() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment, stdin=subprocess.DEVNULL)
     assert len(said.stdout.rstrip("\n")) == 80
+
+
+def test_unlike_gpus_are_all_named() -> None:
+    one = GPU.accelerators[0]
+    mixed = GPU.model_copy(update={"accelerators": (one, one, one.model_copy(update={"name": "Tesla T4", "memory_gib": 14.6}))})
+    assert describe(mixed) == "2 x NVIDIA L4 (22 GiB), 1 x Tesla T4 (15 GiB), 2 cores, 8 GiB RAM"

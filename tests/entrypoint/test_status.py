@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small_run import SmallRun
+from small_run import SmallRun, write_checkpoint
 
 from entrypoint.status import State, states
 from schemas.facts import Accelerator
@@ -185,6 +185,36 @@ def test_started(run: SmallRun) -> None:
     run.store.partial(step).mkdir(parents=True)
     line = found(run)["train"]
     assert (line.state, line.folder, line.why) == ("started", f"n/train/.partial-{step.work_id}", "not finished; the same command goes on")
+
+
+def test_started_names_the_newest_checkpoint(run: SmallRun) -> None:
+    started(run, 4, 10)
+    assert found(run)["train"].why == "not finished; the same command goes on from step 10"
+
+
+def test_verification_reads_the_checkpoints_of_an_unfinished_run(run: SmallRun) -> None:
+    four, ten = started(run, 4, 10)
+    path = ten / "rank-00000.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    lines = [s for s in states(run.chain("export"), run.store, hashes=True) if s.stage == "train"]
+    assert [(s.part, s.state) for s in lines] == [("", "started"), ("step-10", "damaged"), ("step-4", "sealed")]
+    assert lines[1].why.startswith("rank-00000.safetensors was altered after it was sealed; ")
+    assert lines[2].why == "every byte of 3 files read"
+    assert lines[2].folder == str(four.relative_to(run.store.root))
+
+
+def test_verification_says_what_it_read(run: SmallRun) -> None:
+    run.seal("fetch", finished_at="2026-01-02T03:04:05+00:00")
+    model, rows, *_ = states(run.chain("export"), run.store, hashes=True)
+    assert model.why == "2026-01-02 03:04:05 UTC, 0.0 MB, every byte of 2 files read"
+    assert rows.why == "2026-01-02 03:04:05 UTC, 0.0 MB, every byte of 1 file read"
+
+
+def started(run: SmallRun, *steps: int) -> list[Path]:
+    """A training with checkpoints, not finished."""
+    run.seal("fetch", "prepare")
+    step = run.chain("export").plan("train").steps[0]
+    return [write_checkpoint(run.store.partial(step) / "checkpoints", at, step.work_id, step.job.model_dump(mode="json")) for at in steps]
 
 
 def test_cannot(run: SmallRun) -> None:

@@ -1,9 +1,10 @@
 """Arithmetic by machine: the spec's where the device has it, else the best that it has."""
 
 import pytest
-from known import H100, T4, card, facts, spec
+from known import H100, T4, card, facts, inputs, spec
 
-from entrypoint.plan.device import check_device, decide_precision
+from entrypoint.plan import plan_train
+from entrypoint.plan.device import check_device, decide_precision, show_unlike
 from schemas.errors import MachineError
 from schemas.facts import Accelerator
 from schemas.plan import Decision
@@ -57,3 +58,25 @@ def test_cuda_image_without_a_gpu() -> None:
     assert "ACCELERATOR=cpu" in str(caught.value)
     check_device(facts())
     check_device(facts(H100))
+
+
+@pytest.mark.parametrize("cards", [(H100, T4), (T4, H100)], ids=["new first", "old first"])
+def test_the_oldest_of_several_decides(cards: tuple[Accelerator, ...]) -> None:
+    assert precision("auto", *cards)[0] == "fp16"
+    with pytest.raises(MachineError, match="Tesla T4 has no bf16"):
+        precision("bf16", *cards)
+
+
+def test_capabilities_are_compared_as_numbers() -> None:
+    assert facts(card(80, "10.0"), card(80, "9.0")).oldest.compute_capability == "9.0"
+
+
+def test_unlike_gpus_are_said() -> None:
+    (decision,) = show_unlike(facts(H100, T4, H100))
+    assert (decision.field, decision.value) == ("GPUs", "2 kinds")
+    assert "smallest memory, 14.6 GiB (Tesla T4), and the oldest compute capability, 7.5 (Tesla T4)" in decision.why
+    assert show_unlike(facts(H100, H100)) == show_unlike(facts()) == []
+
+
+def test_the_plan_of_training_shows_it() -> None:
+    assert "GPUs" in {decision.field for decision in plan_train(spec("hardware: {strategy: ddp}"), facts(H100, T4), inputs()).decisions}

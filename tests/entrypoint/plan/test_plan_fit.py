@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from known import LLAMA_8B, card, facts
+from known import LLAMA_8B, card, facts, inputs, spec
 
+from entrypoint.plan import plan_train
 from entrypoint.plan.fit import MARGIN, Fit, fit_of, show_memory
 from entrypoint.plan.memory import GIB, Load
 from entrypoint.plan.model_shape import ModelShape, read_shape
+from schemas.errors import MachineError
+from schemas.facts import Accelerator
 
 LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=128, gradient_checkpointing=False, on_gpu=True)
 
@@ -53,3 +56,46 @@ def test_a_line_for_each_memory() -> None:
     (device, host) = show_memory(Fit(LOAD, {"a": GIB, "b": 2 * GIB, "c": 1.0}, 10.0, {"d": 1.0}, 20.0))
     assert (device.field, device.value, device.why) == ("memory", "3.0 of 10.0 GiB", "b 2.00, a 1.00")
     assert (host.field, host.value, host.why) == ("host memory", "0.0 of 20.0 GiB", "less than 0.01")
+
+
+@pytest.mark.parametrize("cards", [(card(80.0), card(24.0)), (card(24.0), card(80.0))], ids=["large first", "small first"])
+def test_the_smallest_of_several_gpus_is_the_room(cards: tuple[Accelerator, ...]) -> None:
+    assert fit_of(shape(), replace(LOAD, strategy="ddp", ranks=2), facts(*cards)).room_gib == 24.0
+
+
+def test_the_program_needs_room_on_a_cpu() -> None:
+    """A tiny model in 0.5 GiB: the weights would fit, Python and torch do not."""
+    with pytest.raises(MachineError, match=r"does not fit: .* needs 0\.[67] GiB"):
+        plan_train(spec(), facts(ram_gib=0.5), inputs())
+    plan_train(spec(), facts(ram_gib=1.0), inputs())
+
+
+@pytest.mark.parametrize(
+    ("named", "memory", "advice"),
+    [
+        ("ddp", 40.0, "use hardware: {strategy: zero3}"),
+        ("single", 40.0, "use hardware: {strategy: zero3}"),
+        ("zero2", 40.0, "use hardware: {strategy: zero3}"),
+        ("ddp", 79.6, "use hardware: {strategy: zero2}"),
+        ("ddp", 14.0, "use hardware: {strategy: zero3, offload: cpu}, which is slower"),
+    ],
+)
+def test_shards_are_advised_before_the_host_s_memory(named: str, memory: float, advice: str) -> None:
+    machine = facts(*(card(memory),) * 8, config=LLAMA_8B, ram_gib=1000.0)
+    with pytest.raises(MachineError) as caught:
+        plan_train(
+            spec(f"adapter: {{kind: full}}\nhardware: {{strategy: {named}}}\ndata: {{train: [{{source: /data/a.jsonl}}], max_length: 1024, packing: false}}"),
+            machine,
+            inputs(),
+        )
+    assert f"; or {advice}; or plan for" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("text", ["adapter: {kind: pissa}", "adapter: {kind: full}\ntrain: {optimizer: muon}"], ids=["adapter", "optimizer"])
+def test_nothing_is_advised_that_would_be_refused(text: str) -> None:
+    """Neither shards for what wants whole weights, nor for an optimizer that wants whole states."""
+    machine = facts(*(card(14.0),) * 8, config=LLAMA_8B, ram_gib=1000.0)
+    data = "data: {train: [{source: /data/a.jsonl}], max_length: 1024, packing: false}"
+    with pytest.raises(MachineError) as caught:
+        plan_train(spec(f"{text}\nhardware: {{strategy: ddp}}\n{data}"), machine, inputs())
+    assert "zero3" not in str(caught.value.fix)

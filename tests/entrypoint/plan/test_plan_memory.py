@@ -1,11 +1,12 @@
 """Bytes by term: against counted weights, against measurements, and in the right direction."""
 
+import json
 from dataclasses import replace
 
 import pytest
-from known import LLAMA_8B
+from known import LLAMA_8B, ROOT
 
-from entrypoint.plan.memory import BUCKET, GIB, Load, host_bytes, live_weights, serving_bytes_per_token, training_bytes
+from entrypoint.plan.memory import BUCKET, GIB, PROCESS_GIB, Load, host_bytes, live_weights, serving_bytes_per_token, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
 
 PLAIN = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=4096, gradient_checkpointing=False, on_gpu=True)
@@ -135,12 +136,21 @@ def test_lora_under_zero3_offload_keeps_its_base_in_the_host() -> None:
 def test_a_cpu_holds_both_parts() -> None:
     gpu, cpu = (replace(PLAIN, adapter="full", strategy="zero2", ranks=2, offload="cpu", on_gpu=on_gpu) for on_gpu in (True, False))
     both = sum(training_bytes(shape(), gpu).values()) - training_bytes(shape(), gpu)["context"] + sum(host_bytes(shape(), gpu).values()) / 2
-    assert sum(training_bytes(shape(), cpu).values()) == pytest.approx(both)
+    assert sum(training_bytes(shape(), cpu).values()) == pytest.approx(both + PROCESS_GIB * GIB)
 
 
 def test_context_is_of_gpus() -> None:
     assert "context" in training_bytes(shape(), PLAIN)
     assert "context" not in training_bytes(shape(), replace(PLAIN, on_gpu=False))
+
+
+def test_each_process_on_a_cpu_holds_the_program() -> None:
+    """Against what bench/processes measured in the image: the largest of the three kinds, rounded up."""
+    measured = json.loads((ROOT / "bench" / "processes" / "result.json").read_text())["gib"]
+    assert max(kind["a step"]["Rss"] for kind in measured.values()) <= PROCESS_GIB <= 1.25 * max(kind["a step"]["Rss"] for kind in measured.values())
+    for strategy, ranks in (("single", 1), ("ddp", 2)):
+        assert training_bytes(shape(), replace(PLAIN, on_gpu=False, strategy=strategy, ranks=ranks))["program"] == PROCESS_GIB * GIB
+    assert "program" not in training_bytes(shape(), PLAIN), "beside a GPU it is the host's"
 
 
 def test_cache_of_one_token() -> None:

@@ -161,3 +161,16 @@ def test_rows_that_cannot_be_packed_say_why(method: str, against: str) -> None:
 )
 def test_settings_of_another_loss_are_refused(text: str, words: str) -> None:
     assert words in refusal(facts(H100), text, kind=UsageError)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{PAIRS}adapter: {{kind: pissa}}", "no longer the model that dpo compares with"),
+        ("method: {kind: kto}\nadapter: {kind: olora}", "no longer the model that kto compares with"),
+        ("method: {kind: simpo}\ntrain: {neftune: 5.0}", "neftune adds noise to all that simpo compares"),
+    ],
+)
+def test_what_would_move_the_reference_is_refused(text: str, said: str) -> None:
+    assert said in refusal(facts(H100), text, kind=UsageError)
+    assert plan_of(facts(H100), text.replace("dpo", "orpo").replace("kto", "cpo").replace("train: {neftune: 5.0}", ""))

@@ -7,7 +7,7 @@ from known import H100, LLAMA_8B, T4, card, facts, inputs, spec, why
 
 from entrypoint.plan import plan_serve
 from schemas.errors import MachineError, UsageError
-from schemas.facts import Facts
+from schemas.facts import Accelerator, Facts
 from schemas.job import ServeJob
 from schemas.plan import Plan
 
@@ -141,3 +141,10 @@ def test_seed_is_the_run_s() -> None:
 def test_cuda_image_without_a_gpu() -> None:
     with pytest.raises(MachineError, match="sees no GPU"):
         plan_of(facts(device="cuda"))
+
+
+@pytest.mark.parametrize("cards", [(card(80), card(16, "7.0")), (card(16, "7.0"), card(80))], ids=["large first", "small first"])
+def test_unlike_gpus_serve_as_the_weakest_can(cards: tuple[Accelerator, ...]) -> None:
+    plan = plan_of(facts(*cards, config=LLAMA_8B), "serve: {max_length: 2048}")
+    assert (flags(plan)["--dtype"], flags(plan)["--tensor-parallel-size"]) == ("float16", "2")
+    assert "GPUs" in {decision.field for decision in plan.decisions}

@@ -27,7 +27,7 @@ def arguments(job: TrainJob, output: Path) -> dict[str, Any]:
     """For every config of TRL's."""
     return {
         "output_dir": str(output), "per_device_train_batch_size": job.micro_batch, "gradient_accumulation_steps": job.accumulation,
-        "num_train_epochs": job.epochs, "learning_rate": job.learning_rate, "lr_scheduler_type": job.schedule, "warmup_steps": job.warmup,
+        "num_train_epochs": job.epochs, "learning_rate": job.learning_rate, "lr_scheduler_type": job.optimisation.schedule, "warmup_steps": job.optimisation.warmup,
         "weight_decay": job.weight_decay, "max_grad_norm": job.max_grad_norm, "seed": job.seed, "train_sampling_strategy": "sequential", "use_cpu": True,
         "bf16": False, "gradient_checkpointing": False, "logging_steps": 1, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
         "max_length": None,
@@ -37,9 +37,8 @@ def arguments(job: TrainJob, output: Path) -> dict[str, Any]:
 def losses(trainer_class: type, config: Any, folder: Path, job: TrainJob, rows: Dataset, tokenizer: Any, **further: Any) -> list[float]:
     """Of each step."""
     torch.set_num_threads(1)  # as the runs that they are compared with
-    trainer = trainer_class(
-        model=further.pop("model", None) or load_for_training(folder, job), args=config, train_dataset=rows, processing_class=tokenizer,
-        peft_config=further.pop("peft_config", None) or lora_config(job.adapter), **further,
-    )  # fmt: skip
+    model = further.pop("model", None) or load_for_training(folder, job)
+    peft = further.pop("peft_config", None) or lora_config(job.adapter, model, tokenizer)
+    trainer = trainer_class(model=model, args=config, train_dataset=rows, processing_class=tokenizer, peft_config=peft, **further)
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

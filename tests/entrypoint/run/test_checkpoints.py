@@ -1,22 +1,30 @@
 """Only a checkpoint whose every byte is as it was sealed is gone on from."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from entrypoint.run.checkpoints import clear_the_way, newest_sealed, newest_valid, remove_old, seal_checkpoint
-from schemas.manifest import Manifest
+from entrypoint.run.checkpoints import clear_the_way, newest_sealed, newest_valid, remove_old, seal_checkpoint, training_of, valid_at
+from schemas.errors import MachineError
+from schemas.manifest import File, Manifest
 
-MANIFEST = Manifest(stage="checkpoint", name="tiny", identity="", request="", job={}, program="0.1.0", files=())
+WORK = "0" * 16
+MANIFEST = Manifest(stage="checkpoint", name="tiny", identity=WORK, request="", job={"ranks": 1}, program="0.1.0", files=())
+MORE = "its manifest lists rank-00001.safetensors, but 1 process(es) wrote it"
+TENSORS, NOTES = "rank-00000.safetensors", "rank-00000.json"
 
 
-def write(folder: Path, step: int, *, sealed: bool = True) -> Path:
-    """A checkpoint of some files, as the trainer leaves them."""
+def write(folder: Path, step: int, *, sealed: bool = True, manifest: Manifest = MANIFEST, ranks: int = 1) -> Path:
+    """A checkpoint, as the trainer leaves it."""
     draft = folder / (f"checkpoint-{step}" if sealed else f"step-{step}")
-    (draft / "sub").mkdir(parents=True)
-    (draft / "model.safetensors").write_bytes(bytes(range(256)) * 20)
-    (draft / "sub" / "optimizer.pt").write_bytes(f"step {step}".encode() * 50)
-    return seal_checkpoint(draft, step, MANIFEST) if sealed else draft
+    draft.mkdir(parents=True)
+    (draft / "state.json").write_text("{}")
+    for rank in range(ranks):
+        (draft / f"rank-{rank:05d}.safetensors").write_bytes(bytes(range(256)) * 20)
+        (draft / f"rank-{rank:05d}.json").write_bytes(f"step {step}".encode() * 50)
+    return seal_checkpoint(draft, step, manifest) if sealed else draft
 
 
 def flip(path: Path, at: int, bit: int = 0) -> None:
@@ -27,7 +35,7 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
 
 def newest(folder: Path) -> tuple[str | None, list[str]]:
     said: list[str] = []
-    found = newest_valid(folder, said.append)
+    found = newest_valid(folder, WORK, said.append)
     return found.name if found else None, said
 
 
@@ -57,40 +65,40 @@ def test_half_written_is_not_looked_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [0, 1, 2560, 5119])
 def test_truncated_is_passed_over(tmp_path: Path, length: int) -> None:
     write(tmp_path, 1)
-    path = write(tmp_path, 2) / "model.safetensors"
+    path = write(tmp_path, 2) / TENSORS
     path.write_bytes(path.read_bytes()[:length])
-    assert newest(tmp_path) == ("step-1", [f"  passes over step-2: model.safetensors has {length} bytes, 5120 were sealed"])
+    assert newest(tmp_path) == ("step-1", [f"  passes over step-2: {TENSORS} has {length} bytes, 5120 were sealed"])
 
 
 @pytest.mark.parametrize(("at", "bit"), [(0, 0), (2500, 7), (5119, 3)])
 def test_a_flipped_bit_is_passed_over(tmp_path: Path, at: int, bit: int) -> None:
     write(tmp_path, 1)
-    flip(write(tmp_path, 2) / "model.safetensors", at, bit)
-    assert newest(tmp_path) == ("step-1", ["  passes over step-2: model.safetensors was altered after it was sealed"])
+    flip(write(tmp_path, 2) / TENSORS, at, bit)
+    assert newest(tmp_path) == ("step-1", [f"  passes over step-2: {TENSORS} was altered after it was sealed"])
 
 
 def test_missing_file_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path, 1)
-    (write(tmp_path, 2) / "sub" / "optimizer.pt").unlink()
-    assert newest(tmp_path) == ("step-1", ["  passes over step-2: sub/optimizer.pt is missing"])
+    (write(tmp_path, 2) / NOTES).unlink()
+    assert newest(tmp_path) == ("step-1", [f"  passes over step-2: {NOTES} is missing"])
 
 
 def test_damaged_manifest_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path, 1)
     flip(write(tmp_path, 2) / "manifest.json", 0)
-    assert newest(tmp_path) == ("step-1", ["  passes over step-2: it was never sealed"])
+    assert newest(tmp_path) == ("step-1", ["  passes over step-2: its manifest cannot be understood"])
 
 
 def test_several_and_then_none(tmp_path: Path) -> None:
     for step in (1, 2, 3):
-        flip(write(tmp_path, step) / "model.safetensors", 9)
+        flip(write(tmp_path, step) / TENSORS, 9)
     found, said = newest(tmp_path)
     assert found is None
     assert [line.split()[2] for line in said] == ["step-3:", "step-2:", "step-1:"]
 
 
 def test_the_same_step_again_replaces_the_older_one(tmp_path: Path) -> None:
-    (write(tmp_path, 7) / "model.safetensors").write_bytes(b"old")
+    (write(tmp_path, 7) / TENSORS).write_bytes(b"old")
     write(tmp_path, 7)
     assert newest(tmp_path) == ("step-7", [])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-7"]
@@ -117,25 +125,177 @@ def test_what_was_passed_over_no_longer_counts(tmp_path: Path) -> None:
     for step in (3, 6, 9):
         write(tmp_path, step)
     (tmp_path / ".partial-step-12").mkdir()
-    flip(tmp_path / "step-9" / "model.safetensors", 5)
-    clear_the_way(tmp_path, newest_valid(tmp_path, lambda _: None))
+    flip(tmp_path / "step-9" / TENSORS, 5)
+    clear_the_way(tmp_path, newest_valid(tmp_path, WORK, lambda _: None))
     assert sorted(p.name for p in tmp_path.iterdir()) == [".damaged-step-9", "step-3", "step-6"]
     remove_old(tmp_path, 2)
     assert newest(tmp_path) == ("step-6", [])
 
 
+def test_the_best_is_spared_and_found_again(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        write(tmp_path, step)
+    remove_old(tmp_path, 2, spare=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-1", "step-3", "step-4"]
+    assert valid_at(tmp_path, 1, WORK) == tmp_path / "step-1"
+    assert valid_at(tmp_path, 1, "f" * 16) is None, "of another training"
+    assert valid_at(tmp_path, 2, WORK) is None
+    flip(tmp_path / "step-1" / TENSORS, 5)
+    assert valid_at(tmp_path, 1, WORK) is None
+
+
 def test_nothing_valid_sets_all_aside(tmp_path: Path) -> None:
-    flip(write(tmp_path, 2) / "model.safetensors", 5)
+    flip(write(tmp_path, 2) / TENSORS, 5)
     clear_the_way(tmp_path, None)
     assert [p.name for p in tmp_path.iterdir()] == [".damaged-step-2"]
 
 
 def test_newest_sealed_takes_names_and_sizes_for_it(tmp_path: Path) -> None:
-    assert newest_sealed(tmp_path / "not-there") is None
+    assert newest_sealed(tmp_path / "not-there", WORK) is None
     for step in (5, 10, 20):
         write(tmp_path, step)
     write(tmp_path, 30, sealed=False)
-    (tmp_path / "step-20" / "model.safetensors").write_bytes(b"cut")
-    found = newest_sealed(tmp_path)
+    (tmp_path / "step-20" / TENSORS).write_bytes(b"cut")
+    found = newest_sealed(tmp_path, WORK)
     assert found is not None
     assert (found[0], found[1].stage) == (10, "checkpoint")
+
+
+def test_of_another_training_is_passed_over(tmp_path: Path) -> None:
+    """As somebody copies it: whole in every byte, and other weights."""
+    write(tmp_path, 1)
+    write(tmp_path, 2, manifest=MANIFEST.model_copy(update={"identity": "f" * 16}))
+    assert newest(tmp_path) == ("step-1", ["  passes over step-2: it belongs to another training"])
+    found = newest_sealed(tmp_path, WORK)
+    assert found is not None
+    assert found[0] == 1, "the plan says what training will do"
+
+
+def test_other_artifacts_are_no_checkpoints(tmp_path: Path) -> None:
+    write(tmp_path, 2, manifest=MANIFEST.model_copy(update={"stage": "train"}))
+    assert newest(tmp_path)[0] is None
+
+
+def test_work_id_is_the_name_of_the_folder() -> None:
+    assert training_of(Path("/store/n/train") / f".partial-{WORK}" / "checkpoints") == WORK
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda files: (), "its manifest does not list state.json"),
+        (lambda files: [f for f in files if f.path != TENSORS], f"its manifest does not list {TENSORS}"),
+        (lambda files: [f for f in files if f.path != NOTES], f"its manifest does not list {NOTES}"),
+        (lambda files: [*files, files[0].model_copy(update={"path": "rank-00001.safetensors"})], MORE),
+    ],
+    ids=["nothing", "no tensors", "no notes", "one more"],
+)
+def test_a_list_that_is_not_the_trainer_s_is_passed_over(tmp_path: Path, change: Callable[[tuple[File, ...]], Any], why: str) -> None:
+    write(tmp_path, 1)
+    edit(write(tmp_path, 2), lambda made: made.model_copy(update={"files": tuple(change(made.files))}))
+    assert newest(tmp_path) == ("step-1", [f"  passes over step-2: {why}"])
+
+
+@pytest.mark.parametrize("ranks", [None, 0, -1, "1", 10**9])
+def test_a_count_of_processes_that_cannot_be_is_passed_over(tmp_path: Path, ranks: object) -> None:
+    edit(write(tmp_path, 2), lambda made: made.model_copy(update={"job": {"ranks": ranks}}))
+    assert newest(tmp_path)[0] is None
+
+
+def test_every_process_s_files_are_listed(tmp_path: Path) -> None:
+    two = MANIFEST.model_copy(update={"job": {"ranks": 2}})
+    write(tmp_path, 1, manifest=two, ranks=2)
+    write(tmp_path, 2, manifest=two, ranks=1)
+    assert newest(tmp_path) == ("step-1", ["  passes over step-2: its manifest does not list rank-00001.safetensors"])
+
+
+def test_what_lies_beside_the_listed_files_is_no_fault(tmp_path: Path) -> None:
+    """Nobody reads it."""
+    (write(tmp_path, 2) / "rank-00009.safetensors").touch()
+    assert newest(tmp_path) == ("step-2", [])
+
+
+@pytest.mark.parametrize("closed", ["", TENSORS, "manifest.json"])
+def test_one_that_may_not_be_read_stops_the_run_before_it_starts(users_folder: Path, closed: str) -> None:
+    """It may be whole: passing over it would throw its steps away, and the owner is soon mended."""
+    write(users_folder, 1)
+    path = write(users_folder, 2) / closed
+    path.chmod(0)
+    with pytest.raises(MachineError) as caught:
+        newest(users_folder)
+    assert str(path) in caught.value.what
+    assert caught.value.fix == "give the store to uid 10001: chown -R 10001:10001"
+    if closed != TENSORS:  # the plan reads no tensors
+        with pytest.raises(MachineError):
+            newest_sealed(users_folder, WORK)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of checkpoints with nothing beside it."""
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints"
+
+
+@pytest.mark.parametrize("name", ["step-\u00b2", "step-\u0663", "step-10.mine", "step-", "step--1", "step-007", "step-1e3", "step-" + "9" * 40])
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_is_not_ours_is_left_alone(folder: Path, name: str, kind: str) -> None:
+    for step in (1, 2, 3):
+        write(folder, step)
+    put(folder / name, kind)
+    assert newest(folder) == ("step-3", [])
+    clear_the_way(folder, folder / "step-3")
+    remove_old(folder, 1)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(["step-3", name])
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_has_the_name_of_a_checkpoint_and_is_none(folder: Path, kind: str) -> None:
+    """It is neither read nor removed, and it does not stop the next save of that step."""
+    for step in (1, 2):
+        write(folder, step)
+    put(folder / "step-9", kind)
+    assert newest(folder) == ("step-2", [])
+    clear_the_way(folder, folder / "step-2")
+    remove_old(folder, 1)
+    assert (folder / "step-9").exists()
+    write(folder, 9)
+    assert newest(folder) == ("step-9", [])
+    assert (folder / ".damaged-step-9").exists()
+    assert (folder.parent / "elsewhere" / "kept").exists() is (kind == "link")
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+@pytest.mark.parametrize("name", [".partial-step-11", ".damaged-step-2"])
+def test_left_overs_of_another_kind_are_no_obstacle(folder: Path, name: str, kind: str) -> None:
+    write(folder, 1)
+    flip(write(folder, 2) / TENSORS, 5)
+    put(folder / name, kind)
+    clear_the_way(folder, newest_valid(folder, WORK, lambda _: None))
+    assert sorted(p.name for p in folder.iterdir()) == [".damaged-step-2", "step-1"]
+    assert (folder / ".damaged-step-2" / TENSORS).exists()
+    assert (folder.parent / "elsewhere" / "kept").exists() is (kind == "link")
+
+
+def test_a_file_where_the_folder_belongs(tmp_path: Path) -> None:
+    (tmp_path / ".partial-x").touch()
+    with pytest.raises(MachineError, match=r"\.partial-x is no folder"):
+        newest_sealed(tmp_path / ".partial-x" / "checkpoints", WORK)
+
+
+def put(path: Path, kind: str) -> None:
+    """A folder, a file, or a link to a folder elsewhere that holds a file."""
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "file":
+        path.touch()
+    else:
+        elsewhere = path.parent.parent / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "kept").touch()
+        path.symlink_to(elsewhere)
+
+
+def edit(folder: Path, change: Callable[[Manifest], Manifest]) -> None:
+    path = folder / "manifest.json"
+    path.write_text(change(Manifest.model_validate_json(path.read_text())).model_dump_json())

@@ -12,7 +12,7 @@ from entrypoint.run import disk_speed
 from entrypoint.run.disk_speed import CHUNK, OLD_SECONDS, know_disk, measure
 from entrypoint.run.execute import execute
 from entrypoint.run.store import Store
-from schemas.facts import DISK_SPEED, DiskSpeed
+from schemas.facts import DISK_SPEED, SLOWEST, DiskSpeed, read_disk_speed
 
 
 def remember(root: Path, gib: float, age: float = 0.0) -> None:
@@ -76,3 +76,12 @@ def test_stages_that_write_measure(tmp_path: Path, stage: str, measured: bool) -
 def test_a_disk_that_is_full_stays_unknown(small_disk: Path) -> None:
     know_disk(small_disk)
     assert list(small_disk.iterdir()) == []
+
+
+def test_a_disk_slower_than_any_is_remembered_as_the_slowest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network store under load: what is written down can be read back."""
+    monkeypatch.setattr("entrypoint.run.disk_speed.measure", lambda _: 1e-7)
+    know_disk(tmp_path)
+    found = read_disk_speed((tmp_path / DISK_SPEED).read_bytes())
+    assert found
+    assert found.gib_per_second == SLOWEST

@@ -2,12 +2,17 @@
 
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from entrypoint.run.events import Events, say
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -59,3 +64,22 @@ def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
 def test_say_is_seen_at_once(capfd: pytest.CaptureFixture[str]) -> None:
     say("hello")
     assert capfd.readouterr().out == "hello\n"
+
+
+SAY = "from entrypoint.run.events import say\nfor n in range(3): say(f'line {n}')\nopen(3, 'w').write('done')"
+
+
+@pytest.mark.parametrize("onto", ["/dev/full", "a pipe that nobody reads"])
+def test_work_does_not_end_with_its_log(onto: str, tmp_path: Path) -> None:
+    """Days of training, and a log whose disk is full, or a `tee` that was stopped."""
+    if onto == "/dev/full":
+        out = os.open(onto, os.O_WRONLY)
+    else:
+        read, out = os.pipe()
+        os.close(read)
+    script = SAY.replace("open(3, 'w')", f"open({str(tmp_path / 'made')!r}, 'w')")
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True)
+    os.close(out)
+    assert (said.returncode, (tmp_path / "made").read_text()) == (0, "done")
+    assert said.stderr.count("\n") == 1, "said once"
+    assert said.stderr.startswith("caisson: standard output cannot be written (")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,7 +104,7 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     assert [e.exit_code for e in (StepFailed, UsageError, MachineError, GateRefused, Interrupted)] == [1, 2, 3, 4, 75]
 
 
-@pytest.mark.parametrize(("do", "how"), [("failed", "exit code 1"), ("bug", "exit code 1"), ("exit 9", "exit code 9"), ("killed", "signal SIGKILL")])
+@pytest.mark.parametrize(("do", "how"), [("failed", "exit code 1"), ("bug", "exit code 1"), ("exit 9", "exit code 9")])
 def test_other_ends_are_failures(store: Store, capfd: pytest.CaptureFixture[str], do: str, how: str) -> None:
     with pytest.raises(StepFailed) as caught:
         execute(plan(doing(do)), store)
@@ -111,6 +112,93 @@ def test_other_ends_are_failures(store: Store, capfd: pytest.CaptureFixture[str]
     assert caught.value.what.endswith(f"/.task-{'a' * 16}.json"), "a command that can be run again"
     assert str(store.logs("n") / "export.jsonl") in str(caught.value.fix)
     assert ("Traceback" in capfd.readouterr().err) is (do == "bug"), "always one for our mistake, never for a user's"
+
+
+def test_killed_names_memory(store: Store) -> None:
+    with pytest.raises(StepFailed) as caught:
+        execute(plan(doing("killed")), store)
+    assert caught.value.what == "export: a step was ended by SIGKILL, as the kernel does where memory runs out"
+    assert "more memory" in str(caught.value.fix)
+
+
+def test_killed_by_the_kernel_for_memory(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As memory.events of the container tells."""
+    counts = tmp_path / "memory.events"
+    counts.write_text("oom_kill 4\n")
+    monkeypatch.setattr("entrypoint.run.memory_kills.CGROUPS", tmp_path)
+    monkeypatch.setattr("entrypoint.run.memory_kills.OWN", tmp_path / "own")
+    (tmp_path / "own").write_text("0::/\n")
+
+    def launch(*_: object) -> int:
+        counts.write_text("oom_kill 5\n")
+        return -signal.SIGKILL
+
+    with pytest.raises(MachineError, match=r"export: a step was ended by the kernel: the memory ran out"):
+        execute(plan(step()), store, launch)
+
+
+UNUSABLE = {
+    "log read-only": (lambda s, m: closed(s.logs("n") / "export.jsonl", 0o400), "may not be used"),
+    "log a folder": (lambda s, m: (s.logs("n") / "export.jsonl").mkdir(parents=True), "export.jsonl is a folder"),
+    "logs a file": (lambda s, m: touched(s.logs("n")), "logs is no folder"),
+    "partial closed": (lambda s, m: closed(s.partial(m), 0o000), "may not be used"),
+    "partial read-only": (lambda s, m: closed(s.partial(m), 0o555), "may not be used"),
+    "partial a file": (lambda s, m: touched(s.partial(m)), "is no folder"),
+    "task a folder": (lambda s, m: (s.root / m.folder / f".task-{m.work_id}.json").mkdir(parents=True), ".json is a folder"),
+    "summary a folder": (lambda s, m: (s.root / m.folder / f".summary-{m.work_id}.json").mkdir(parents=True), ".json is a folder"),
+    "lock a folder": (lambda s, m: (s.root / m.folder / f".lock-{m.work_id}").mkdir(parents=True), "is a folder"),
+    "stage a file": (lambda s, m: touched(s.root / m.folder), "exports is no folder"),
+}
+
+
+def touched(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def closed(path: Path, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix:
+        path.touch()
+    else:
+        path.mkdir()
+    path.chmod(mode)
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_what_is_in_the_way_of_a_run_s_own_files_is_named(users_folder: Path, case: str) -> None:
+    """Before anything is started; with a word on the owner only where it is the owner."""
+    make, said = UNUSABLE[case]
+    store, made, recorded = Store(users_folder), step(), Recorded()
+    make(store, made)
+    with pytest.raises(MachineError, match=said) as caught:
+        execute(plan(made), store, recorded)
+    assert recorded.calls == []
+    assert str(users_folder / "n") in caught.value.what
+    assert ("chown" in str(caught.value)) is (said == "may not be used")
+
+
+def test_what_cannot_be_sealed_is_named(users_folder: Path) -> None:
+    """A folder that the process left closed."""
+    store, made = Store(users_folder), step()
+    recorded = Recorded()
+
+    def launch(made: Step, *rest: Any) -> int:
+        closed(store.partial(made) / "shut", 0o000)
+        return recorded(made, *rest)
+
+    with pytest.raises(MachineError, match="shut may not be used"):
+        execute(plan(made), store, launch)
+
+
+def test_no_folder_for_temporary_files(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/not/there"])
+    recorded = Recorded()
+    with pytest.raises(MachineError, match=r"no folder takes temporary files.*'/not/there'") as caught:
+        execute(plan(step()), store, recorded)
+    assert "TMPDIR" in str(caught.value)
+    assert recorded.calls == []
 
 
 def test_full_disk_of_the_leaf(store: Store, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 
 import psutil
 
+from entrypoint.run.memory_kills import memory_kills
 from schemas.job import FetchJob, Task
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,7 +115,15 @@ def test_a_rank_that_says_why_counts_before_one_that_failed_sooner(ends, code):
     """Not with processes: the agent would end the second before it can say anything, or not, as chance will have it."""
     from entrypoint.run.launch import code_of
 
-    assert code_of([SimpleNamespace(exitcode=exitcode, timestamp=at, local_rank=at) for at, exitcode in enumerate(ends)]) == code
+    assert code_of([SimpleNamespace(exitcode=exitcode, timestamp=at, local_rank=at) for at, exitcode in enumerate(ends)], memory_kills()) == code
+
+
+def test_a_rank_that_the_kernel_has_ended_for_memory(capfd):
+    """As memory.events tells: one more than when the ranks were started."""
+    from entrypoint.run.launch import code_of
+
+    assert code_of([SimpleNamespace(exitcode=-9, timestamp=0, local_rank=1)], memory_kills() - 1) == 3
+    assert capfd.readouterr().err.startswith("caisson: the process of local rank 1 was ended by the kernel: the memory ran out\n    give the container or")
 
 
 def test_a_mistake_of_ours_keeps_its_traceback_and_no_other(launched):
@@ -128,7 +137,26 @@ def test_a_code_without_words_is_passed_on(launched):
 
 
 def test_a_rank_that_is_killed_is_named(launched):
-    assert finish(launched("waits", "killed")) == (1, "caisson: the process of local rank 1 was ended by SIGKILL\n")
+    """With the likely cause and what to do."""
+    code, err = finish(launched("waits", "killed"))
+    assert code == 1
+    assert err.startswith(
+        "caisson: the process of local rank 1 was ended by SIGKILL, as the kernel does where memory runs out\n    if nobody else has ended it, give"
+    )
+
+
+def test_ctrl_c_is_left_to_an_executor_that_passes_it_on(launched, tmp_path):
+    """Which it says by starting the launcher with SIGINT ignored; ranks that are still importing inherit that and print no traceback."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process = launched("waits", "stops 0.1")
+    signal.signal(signal.SIGINT, before)
+    for pid in pids(tmp_path, 2):
+        os.kill(pid, signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.terminate()
+    assert finish(process) == (75, "caisson: i\n    again\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

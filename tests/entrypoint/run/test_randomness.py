@@ -25,7 +25,7 @@ def test_the_same_numbers_again(tmp_path):
     expected = draw(), draw()
     write_tensors(tmp_path / "rank-00003.safetensors", {t.key: t.tensor for t in tensors})
     assert (draw(), draw()) != expected
-    randomness.restore(3, notes, FragmentReader(tmp_path))
+    randomness.restore(3, notes, FragmentReader(tmp_path, ["rank-00003.safetensors"]))
     assert (draw(), draw()) == expected
 
 

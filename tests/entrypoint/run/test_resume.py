@@ -133,3 +133,25 @@ def test_stopped_at_the_end_of_an_epoch_it_validates_when_it_goes_on(sources, fe
     losses = [e["loss"] for e in outcome(cut)[0] if "loss" in e]
     (mean,) = [e["train_loss"] for e in json.loads((artifact_of(cut) / "curve.json").read_text()) if "train_loss" in e]
     assert mean == pytest.approx(sum(losses) / len(losses)), "of the whole run, not of its last stretch"
+
+
+def test_what_others_left_among_the_checkpoints_is_not_gone_on_from(sources, fetched, tmp_path):
+    """A whole checkpoint of another training, files that no manifest lists, and names that are nearly ours."""
+    path = spec(tmp_path, *sources, hardware="{strategy: single}", train=SETTINGS)
+    store = shutil.copytree(fetched, tmp_path / "cut")
+    kill_after(path, store, tmp_path, steps=5)
+    (checkpoints,) = (store / "tiny" / "train").glob(".partial-*/checkpoints")
+    newest = max(checkpoints.glob("step-*"), key=lambda found: int(found.name.removeprefix("step-")))
+    (newest / "rank-00001.safetensors").write_bytes((newest / "rank-00000.safetensors").read_bytes())
+    (newest / "rank-00009.safetensors").touch()
+    other = shutil.copytree(newest, checkpoints / "step-90") / "manifest.json"
+    other.write_text(other.read_text().replace(json.loads(other.read_text())["identity"], "f" * 16))
+    (checkpoints / "step-91").symlink_to(newest)
+    (checkpoints / "step-92").touch()
+    for name in ("step-²", "step-10.mine"):
+        (checkpoints / name).mkdir()
+    (checkpoints / ".partial-step-11").touch()
+    said = run("train", path, "--store", store, cwd=tmp_path)
+    assert "passes over step-90: it belongs to another training" in said, said
+    assert f"goes on from {newest.name}\n" in said, said
+    assert artifact_of(store)

@@ -19,7 +19,7 @@ from schemas.manifest import Manifest
 
 pytestmark = pytest.mark.image
 
-MANIFEST = Manifest(stage="checkpoint", name="tiny", identity="", request="", job={}, program="0", files=())
+MANIFEST = Manifest(stage="checkpoint", name="tiny", identity="w", request="", job={"ranks": 1}, program="0", files=())
 
 
 def made(folder, rank=0, ranks=1, keep=2):
@@ -27,7 +27,13 @@ def made(folder, rank=0, ranks=1, keep=2):
 
 
 def save(saver, step, tensor):
-    saver.save(step, [Fragment("weight", f"w{saver.rank}", 0, tensor)], {"rank": saver.rank}, {"step": step} if saver.rank == 0 else None, MANIFEST)
+    saver.save(
+        step,
+        [Fragment("weight", f"w{saver.rank}", 0, tensor)],
+        {"rank": saver.rank},
+        {"step": step} if saver.rank == 0 else None,
+        MANIFEST.model_copy(update={"job": {"ranks": saver.ranks}}),
+    )
 
 
 def test_what_changes_after_save_is_not_in_it(tmp_path, monkeypatch):
@@ -49,7 +55,7 @@ def test_what_changes_after_save_is_not_in_it(tmp_path, monkeypatch):
     history.append({"step": 2})
     go_on.set()
     saver.wait()
-    folder = newest_valid(tmp_path, print)
+    folder = newest_valid(tmp_path, "w", print)
     assert folder.name == "step-1"
     assert FragmentReader(folder).read("weight", "w0", 0, 5).tolist() == [0, 1, 2, 3, 4]
     assert json.loads((folder / "state.json").read_text()) == {"history": [{"step": 1}]}
@@ -71,7 +77,7 @@ def test_sealed_only_when_every_rank_has_written(tmp_path):
     save(second, 4, torch.ones(3))
     first.wait()
     second.wait()
-    assert FragmentReader(newest_valid(tmp_path, print)).read("weight", "w1", 0, 3).tolist() == [1, 1, 1]
+    assert FragmentReader(newest_valid(tmp_path, "w", print)).read("weight", "w1", 0, 3).tolist() == [1, 1, 1]
 
 
 def test_a_failed_save_is_raised_at_the_next_step_and_leaves_the_last_one(tmp_path):
@@ -84,7 +90,7 @@ def test_a_failed_save_is_raised_at_the_next_step_and_leaves_the_last_one(tmp_pa
     with pytest.raises(FileExistsError):
         saver.check()
     saver.check()  # said once
-    assert newest_valid(tmp_path, print).name == "step-1"
+    assert newest_valid(tmp_path, "w", print).name == "step-1"
 
 
 def test_a_disk_that_fills_is_told_and_the_checkpoint_before_is_whole(small_disk):
@@ -97,7 +103,7 @@ def test_a_disk_that_fills_is_told_and_the_checkpoint_before_is_whole(small_disk
         saver.wait()
     assert is_disk_full(failed.value)
     shutil.rmtree(partial_folder(folder, 2))
-    assert newest_valid(folder, print).name == "step-1"
+    assert newest_valid(folder, "w", print).name == "step-1"
     save(saver, 3, torch.zeros(1000))  # there is room again
     saver.wait()
-    assert newest_valid(folder, print).name == "step-3"
+    assert newest_valid(folder, "w", print).name == "step-3"

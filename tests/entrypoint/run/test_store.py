@@ -1,6 +1,7 @@
 """What is sealed, what is not, and who writes right now."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -186,3 +187,30 @@ def test_lock_held_by_another_process(store: Store, tmp_path: Path) -> None:
         holder.wait()
         with store.lock(step()):
             pass
+
+
+def test_a_lock_whose_file_goes_before_it_is_held_is_taken_anew(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else two runs hold two files of one name."""
+    lock, real, held = store.root / step().folder / f".lock-{step().work_id}", fcntl.flock, []
+
+    def removed_meanwhile(descriptor: int, how: int) -> None:
+        if not held:
+            lock.unlink()
+        held.append(descriptor)
+        real(descriptor, how)
+
+    monkeypatch.setattr("fcntl.flock", removed_meanwhile)
+    with store.lock(step()) as descriptor:
+        assert os.path.samestat(lock.stat(), os.fstat(descriptor))
+    assert len(held) == 2
+
+
+def test_a_lock_is_checked_before_sealing(store: Store) -> None:
+    with store.lock(step()) as descriptor:
+        store.check_lock(step(), descriptor)
+        lock = store.root / step().folder / f".lock-{step().work_id}"
+        lock.unlink()
+        for _ in range(2):
+            with pytest.raises(MachineError, match="was removed or replaced while it was held"):
+                store.check_lock(step(), descriptor)
+            lock.touch()

@@ -63,10 +63,10 @@ def test_losses_of_trl_by_hand(judged, sources, tmp_path):
 
     trained = judged
     rows = ordered([{"chosen": row["prompt"] + row["chosen"], "rejected": row["prompt"] + row["rejected"]} for row in examples(TRAINED)], trained.job)
-    peft = lora_config(trained.job.adapter)
+    model = load_with_new_head(sources[0], trained.job)
+    peft = lora_config(trained.job.adapter, model, tokenizer())
     peft.task_type, peft.modules_to_save = "SEQ_CLS", ["score"]
     config = RewardConfig(**arguments(trained.job, tmp_path), center_rewards_coefficient=0.01)
-    model = load_with_new_head(sources[0], trained.job)
     expected = losses(RewardTrainer, config, sources[0], trained.job, rows, tokenizer(), model=model, peft_config=peft)
     assert trained.losses[:FIRST] == pytest.approx(expected[:FIRST], rel=TOLERANCE)
 
