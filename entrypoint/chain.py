@@ -5,7 +5,7 @@ from pathlib import Path
 
 from entrypoint.documents import read_document
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
-from entrypoint.plan.fetch import refuse_absent, row_sources
+from entrypoint.plan.fetch import places_of, refuse_absent, row_sources, template_file
 from entrypoint.plan.resume import resume_decision
 from entrypoint.probe import key_file, probe, read_model
 from entrypoint.run.checkpoints import CHECKPOINTS, newest_sealed
@@ -90,7 +90,8 @@ def read_spec(path: Path) -> Spec:
 def machine(spec: Spec, store: Store) -> Facts:
     """Facts of this machine for one spec, with the model's config where it has been fetched or lies in a local folder."""
     models = [source for source in (spec.model.source, teacher_of(spec.method)) if source]
-    facts = probe(store.root, (*models, *row_sources(spec)), {source: Path(source) for source in models if "://" not in source})
+    others = [*row_sources(spec), *filter(None, [template_file(spec)])]
+    facts = probe(store.root, (*models, *others), {source: Path(source) for source in models if "://" not in source})
     steps = plan_fetch(spec, facts).steps
     for source, step in zip(models, (steps[0], *steps[2:]), strict=True):
         fetched = _find(step, store, facts)
@@ -165,7 +166,7 @@ def _find(step: Step, store: Store, facts: Facts) -> Sealed | None:
     """Exactly this artifact. Else, where the machine decides the rest (train) or the source is out of sight from here
     (fetch), the newest that answers the same request."""
     sealed = store.find(step)
-    if sealed is None and (step.stage == "train" or (step.job.stage == "fetch" and _out_of_sight(step.job.sources, facts))):
+    if sealed is None and (step.stage == "train" or (step.job.stage == "fetch" and _out_of_sight(places_of(step.job), facts))):
         return store.find_request(step.folder, step.request)
     return sealed
 

@@ -152,7 +152,22 @@ def _stage_command(stage: Stage, text: str) -> Callable[..., None]:
 
 
 _stage_command("fetch", "Bring the model and the rows of SPEC into the store.")
-_stage_command("prepare", "Turn the rows into token shards, through the data gate.")
+
+
+@cli.command()
+@spec_argument
+@store_option
+@click.option(
+    "--show", "shown", type=click.IntRange(1, 100), help="Print this many prepared rows, learned tokens marked, as the trainer's collator gives them."
+)
+def prepare(spec: Path, store: Path, shown: int | None) -> None:
+    """Turn the rows into token shards, through the data gate."""
+    _run_stage("prepare", spec, store)
+    if shown:
+        chain, place = _chain(spec, store, "prepare")
+        replace_process("entrypoint.run.show_rows", *(str(place.root / chain.folder(role)) for role in ("prepared", "model")), str(shown))
+
+
 _stage_command("train", "Train; go on from the last checkpoint where there is one.")
 _stage_command("export", "Merge what was trained into one folder that any engine loads.")
 

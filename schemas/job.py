@@ -5,8 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.base import Record
+from schemas.data import Format, NamedTemplate, TooLong
 from schemas.method import LossOn, Method, RowKind
 from schemas.track import TrackerJob
+
+TEMPLATE = "chat_template.jinja"
+"""In the artifacts of rows, where the spec names a file, and of shards: what training and serving use."""
 
 
 class FetchJob(Record):
@@ -18,6 +22,8 @@ class FetchJob(Record):
     """For data: one a list entry of the spec, in order."""
 
     trust_remote_code: bool = False
+    template: str | None = None
+    """For data: a Jinja file that goes with the rows, as TEMPLATE."""
 
 
 class RowsJob(Record):
@@ -29,14 +35,25 @@ class RowsJob(Record):
     source: str
     """As the spec names it, for messages."""
 
-    format: Literal["auto", "messages"]
+    format: Format
+    columns: dict[str, str] = {}
+    """Key that the format wants -> key that the rows have."""
+
+    weight: float = 1.0
+    max_rows: int | None = None
 
 
 class PrepareJob(Record):
     """Rows to token shards."""
 
     stage: Literal["prepare"] = "prepare"
+    method: str = "sft"
+    """For messages."""
+
     rows: RowKind = "text"
+    raw: bool = False
+    """Rows of kind text are raw text: no template, the end-of-text token behind each."""
+
     train: tuple[RowsJob, ...]
     validation: tuple[RowsJob, ...] = ()
     validation_share: float = 0.0
@@ -44,8 +61,12 @@ class PrepareJob(Record):
     max_length: int
     """Tokens."""
 
-    too_long: Literal["error", "drop"]
+    too_long: TooLong
     max_rejected: float
+    deduplicate: bool = False
+    template: Literal["auto", "given"] | NamedTemplate = "auto"
+    """given: the file TEMPLATE beside the rows."""
+
     seed: int
 
 

@@ -11,7 +11,7 @@ from schemas.model import Source
 RowKind = Literal["text", "pair", "labelled"]
 """What a prepared row is: docs/decisions/007."""
 
-LossOn = Literal["assistant", "all"]
+LossOn = Literal["assistant", "last", "all", "weight"]
 """Which tokens of a conversation are marked in the shards."""
 
 PairLoss = Literal[
@@ -36,7 +36,8 @@ class Sft(Section):
     """sft: the answers of conversations are learned."""
 
     loss_on: LossOn = "assistant"
-    """Which tokens are learned: the assistant's turns with their end-of-turn token, or every token."""
+    """Which tokens are learned: the assistant's turns with their end-of-turn token, the last of them, every token, or the assistant's turns but those whose
+    message has `weight: 0`."""
 
 
 class Pretrain(Section):

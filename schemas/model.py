@@ -11,12 +11,24 @@ from schemas.base import Section
 REPOSITORY = r"[\w.-]+/[\w.-]+(@[\w./-]+)?"
 """ORG/NAME[@REVISION]; a revision is a branch, a tag or a commit."""
 
+ROWS_IN_REPOSITORY = r"[\w.-]+/[\w.-]+(@[\w.-]+)?(/[^/@]+)*"
+"""ORG/NAME[@REVISION][/PATH]; a path may have wildcards."""
+
 HUBS = ("hf", "ms")
 """hf: Hugging Face Hub, ms: ModelScope."""
 
 
 def check_source(value: str) -> str:
-    """Return the source unchanged or say what is wrong with its form; looks at no disk and no network."""
+    """Return the source of a model unchanged or say what is wrong with its form; looks at no disk and no network."""
+    return _check(value, REPOSITORY, "")
+
+
+def check_row_source(value: str) -> str:
+    """The same of rows, which may be some of a repository's files."""
+    return _check(value, f"{REPOSITORY}|{ROWS_IN_REPOSITORY}", "[/PATH]")
+
+
+def _check(value: str, pattern: str, behind: str) -> str:
     if not value.strip():
         raise PydanticCustomError("source", "must not be empty")
     if not value.isprintable():
@@ -29,13 +41,18 @@ def check_source(value: str) -> str:
     if scheme not in HUBS:
         known = ", ".join(f"{hub}://" for hub in HUBS)
         raise PydanticCustomError("source", "`{scheme}://` is not a known source; use {known} or a path", {"scheme": scheme, "known": known})
-    if not re.fullmatch(REPOSITORY, rest):
-        raise PydanticCustomError("source", "must read {scheme}://ORG/NAME or {scheme}://ORG/NAME@REVISION", {"scheme": scheme})
+    if not re.fullmatch(pattern, rest):
+        raise PydanticCustomError(
+            "source", "must read {scheme}://ORG/NAME{behind} or {scheme}://ORG/NAME@REVISION{behind}", {"scheme": scheme, "behind": behind}
+        )
     return value
 
 
 Source = Annotated[str, AfterValidator(check_source)]
 """A path, hf://ORG/NAME[@REVISION] or ms://ORG/NAME[@REVISION]."""
+
+RowSource = Annotated[str, AfterValidator(check_row_source)]
+"""The same, with /PATH behind a repository."""
 
 
 class Model(Section):

@@ -1,9 +1,6 @@
 """What the design names and this version does not have: refused by name, never accepted in silence."""
 
 VALUES: dict[str, tuple[str, ...]] = {
-    "data.train.*.format": ("sharegpt", "alpaca", "completion", "text", "preference", "kto", "prompt"),
-    "data.validation.*.format": ("sharegpt", "alpaca", "completion", "text", "preference", "kto", "prompt"),
-    "data.too_long": ("truncate", "split"),
     "method.kind": ("grpo", "rloo", "ppo"),
     "adapter.kind": ("adalora", "ia3", "vera", "loha", "lokr", "oft", "boft", "bone"),
     "hardware.offload": ("nvme",),
@@ -13,8 +10,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 """Values by their place; `*` stands for a place in a list."""
 
 KEYS: dict[str, tuple[str, ...]] = {
-    "data": ("streaming", "template"),
-    "data.train.*": ("weight", "max_rows", "columns"),
+    "data": ("streaming",),
     "method": ("endpoint", "on_policy", "precompute", "reference"),
     "hardware": ("offload_path",),
     "serve": ("adapters", "replicas", "parity"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.refuse import refuse_unbuilt
 from entrypoint.plan.step import make_step
-from schemas.data import Rows
+from schemas.data import NAMED_TEMPLATES, Rows
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts, SourceFacts
 from schemas.job import FetchJob
@@ -22,12 +22,14 @@ def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     refuse_unbuilt(spec)
     rows = row_sources(spec)
     model_job = FetchJob(role="model", sources=(spec.model.source,), trust_remote_code=spec.model.trust_remote_code)
-    data_job = FetchJob(role="data", sources=rows)
+    data_job = FetchJob(role="data", sources=rows, template=template_file(spec))
     wanted = [(model_job, f"model {spec.model.source}", "models"), (data_job, f"rows of {', '.join(rows)}", "data")]
     if teacher := teacher_of(spec.method):
         wanted.append((model_job.model_copy(update={"sources": (teacher,)}), f"{TEACHER} {teacher}", "models"))
     steps = tuple(
-        make_step(job, title, folder, facts, Inputs(), (), job.model_dump(mode="json"), extra=_state(job.sources, facts), disk_bytes=_bytes(job.sources, facts))
+        make_step(
+            job, title, folder, facts, Inputs(), (), job.model_dump(mode="json"), extra=_state(places_of(job), facts), disk_bytes=_bytes(places_of(job), facts)
+        )
         for job, title, folder in wanted
     )
     decisions = [
@@ -42,8 +44,9 @@ def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
     """Raise UsageError or MachineError where a local source of these steps cannot be read: before the first of them has written anything."""
     for step in steps:
         assert isinstance(step.job, FetchJob)
-        where = "data" if step.job.role == "data" else "method.teacher" if step.title.startswith(TEACHER) else "model.source"
-        for source in step.job.sources:
+        role = "data" if step.job.role == "data" else "method.teacher" if step.title.startswith(TEACHER) else "model.source"
+        for source in places_of(step.job):
+            where = "data.template" if source == step.job.template else role
             found = facts.sources.get(source)
             if found and found.kind == "missing":
                 raise UsageError(
@@ -61,6 +64,17 @@ def row_sources(spec: Spec) -> tuple[str, ...]:
     validation = spec.data.validation if isinstance(spec.data.validation, tuple) else ()
     every: tuple[Rows, ...] = (*spec.data.train, *validation)
     return tuple(dict.fromkeys(rows.source for rows in every))
+
+
+def template_file(spec: Spec) -> str | None:
+    """The chat template that the spec names as a file."""
+    named = spec.data.template
+    return named if named is not None and named not in NAMED_TEMPLATES else None
+
+
+def places_of(job: FetchJob) -> tuple[str, ...]:
+    """Everything that a fetch reads."""
+    return (*job.sources, job.template) if job.template else job.sources
 
 
 def _state(sources: tuple[str, ...], facts: Facts) -> dict[str, object]:

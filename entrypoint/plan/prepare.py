@@ -1,13 +1,16 @@
 """Plan of the stage prepare: rows to token shards, through the data gate."""
 
+from typing import cast
+
 from entrypoint.plan.fetch import row_sources
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.model_shape import max_positions
 from entrypoint.plan.step import make_step
-from schemas.data import Rows
+from schemas.data import NAMED_TEMPLATES, Columns, NamedTemplate, Rows
 from schemas.errors import UsageError
 from schemas.facts import Facts
 from schemas.job import PrepareJob, RowsJob
+from schemas.method import LossOn
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
 
@@ -20,29 +23,63 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     length, decision = row_limit(spec, facts)
     folders = {source: f"{at:02d}" for at, source in enumerate(row_sources(spec))}
 
-    def jobs(rows: tuple[Rows, ...]) -> tuple[RowsJob, ...]:
-        return tuple(RowsJob(path=folders[r.source], source=r.source, format=r.format) for r in rows)
-
     validation = spec.data.validation
+    _refuse_split(spec)
+    template = spec.data.template
     job = PrepareJob(
+        method=spec.method.kind,
         rows=spec.method.rows,
-        train=jobs(spec.data.train),
-        validation=jobs(validation) if isinstance(validation, tuple) else (),
+        raw=spec.method.kind == "pretrain",
+        train=tuple(_rows_job(r, folders[r.source], r.weight) for r in spec.data.train),
+        validation=tuple(_rows_job(r, folders[r.source], 1.0) for r in validation) if isinstance(validation, tuple) else (),
         validation_share=0.0 if isinstance(validation, tuple) else validation,
-        loss_on=spec.method.loss_on,
+        loss_on=_loss_on(spec),
         max_length=length,
         too_long=spec.data.too_long,
         max_rejected=spec.data.max_rejected,
+        deduplicate=spec.data.deduplicate,
+        template="auto" if template is None else cast(NamedTemplate, template) if template in NAMED_TEMPLATES else "given",
         seed=spec.train.seed,
     )
     wanted = {
         "data": spec.data.model_dump(mode="json", exclude={"packing", "pack_length"}),
         "rows": spec.method.rows,
-        "loss_on": spec.method.loss_on,
+        "loss_on": job.loss_on,
+        "raw": job.raw,
         "seed": spec.train.seed,
     }
     step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, ("model", "data"), wanted)
-    return Plan(name=spec.name, steps=(step,), decisions=(decision,))
+    return Plan(name=spec.name, steps=(step,), decisions=(decision, *_template_decision(spec)))
+
+
+def _rows_job(rows: Rows, folder: str, weight: float) -> RowsJob:
+    columns = {ours: theirs for ours in Columns.model_fields if (theirs := getattr(rows.columns, ours)) is not None}
+    return RowsJob(path=folder, source=rows.source, format=rows.format, columns=columns, weight=weight, max_rows=rows.max_rows)
+
+
+def _loss_on(spec: Spec) -> LossOn:
+    """Methods that learn from answers alone have no choice."""
+    found: LossOn = getattr(spec.method, "loss_on", "assistant")
+    return found
+
+
+def _template_decision(spec: Spec) -> tuple[Decision, ...]:
+    named = spec.data.template
+    if named is None:
+        return ()
+    return (Decision(field="data.template", value=named, why="set in the spec; it replaces the model's own in training, export and serving"),)
+
+
+def _refuse_split(spec: Spec) -> None:
+    """Raise UsageError where rows of the method cannot be split so that each piece still teaches what it should."""
+    if spec.data.too_long != "split":
+        return
+    if spec.method.rows != "text":
+        raise UsageError(f"data.too_long: split cuts conversations between turns, {spec.method.kind} learns from whole answers", "write truncate or drop")
+    if _loss_on(spec) == "last":
+        raise UsageError(
+            "data.too_long: split makes several rows of one, and method.loss_on: last learns one turn of each conversation", "write truncate or drop"
+        )
 
 
 def row_limit(spec: Spec, facts: Facts) -> tuple[int, Decision]:

@@ -7,11 +7,12 @@ from entrypoint.run.events import Events, say
 from entrypoint.run.hub_shared import Listing
 from entrypoint.run.hubs import Hub, download, list_files, open_hub
 from entrypoint.run.leaf import run_leaf
+from entrypoint.run.row_names import SUFFIXES
 from entrypoint.run.scan import Found, check_json, choose, scan_model
-from entrypoint.run.sources import ROW_SUFFIXES, Copies, find_model, find_rows, is_hub, is_row_file, readable
+from entrypoint.run.sources import Copies, choose_remote, endings, find_model, find_rows, is_hub, read_template, readable, split_source
 from entrypoint.run.transfer import Progress, check_room, copy_file, folder_bytes, sweep
 from schemas.errors import UsageError
-from schemas.job import FetchJob, Task
+from schemas.job import TEMPLATE, FetchJob, Task
 
 
 def fetch(task: Task, events: Events) -> dict[str, Any]:
@@ -70,6 +71,7 @@ def _convert(path: Path, trust_remote_code: bool, output: Path, events: Events) 
 
 def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
     """Local sources are all looked at before the first byte moves."""
+    template = read_template(job.template) if job.template else None
     local: dict[str, Copies] = {}
     for at, source in enumerate(job.sources):
         if not is_hub(source):
@@ -80,16 +82,23 @@ def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
         if source in local:
             _copy(local[source], output, source, events, keep_others=True)
         else:
-            hub = open_hub(source, "dataset")
+            repository, inside = split_source(source)
+            hub = open_hub(repository, "dataset")
             listing = list_files(hub)
-            part = Listing(listing.commit, tuple(f for f in listing.files if is_row_file(f.path)))
+            names = [f.path for f in listing.files]
+            wanted = set(choose_remote(names, inside))
+            part = Listing(listing.commit, tuple(f for f in listing.files if f.path in wanted))
             if not part.files:
                 raise UsageError(
-                    f"data: {source} holds no {' or '.join(ROW_SUFFIXES)} file{_endings(listing)}",
-                    "turn the rows into JSON Lines, one object a line, and write that file",
+                    f"data: {source} {'matches no file' if inside else 'holds no file of rows'}{endings(names)}",
+                    "look at the repository's files; a path or a glob goes behind its name" if inside else f"files of rows end in {', '.join(SUFFIXES)}",
                 )
+            say(f"fetch: {source}: takes {len(wanted)} of {len(names)} files: {', '.join(sorted(wanted)[:5])}{', ...' if len(wanted) > 5 else ''}")
             kept += [f"{at:02d}/{f.path}" for f in part.files]
             commits[source] = _download_rows(hub, part, output / f"{at:02d}", events)
+    if template is not None:
+        (output / TEMPLATE).write_text(template, encoding="utf-8")
+        kept.append(TEMPLATE)
     sweep(output, kept)
     return {"commits": commits}
 
@@ -118,11 +127,6 @@ def _tell_left_behind(source: str, found: Found) -> None:
         say(f"fetch: {source}: left {len(found.pickles)} pickled file(s) behind, the safetensors are there: {', '.join(found.pickles[:5])}")
     if found.others:
         say(f"fetch: {source}: left {found.others} file(s) behind that no loader reads")
-
-
-def _endings(listing: Listing) -> str:
-    endings = sorted({Path(f.path).suffix for f in listing.files if not f.path.startswith(".")} - {""})
-    return f"; it holds {', '.join(endings)}" if endings else ""
 
 
 if __name__ == "__main__":

@@ -1,155 +1,153 @@
-"""Files of rows -> conversations, each with its place; what is not one is a rejection with a reason, never dropped in silence."""
+"""Files of rows -> rows that a method can take, each with its place; what is not one is a rejection with a reason, never dropped in silence."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-ROLES = ("system", "user", "assistant")
-SUFFIXES = (".jsonl", ".json")
-HALF = "half of a surrogate pair"
-"""JSON can write one (`\\ud83d` alone); no tokenizer takes it and no file can hold it."""
+from entrypoint.run.conversation import HALF, Message, is_text
+from entrypoint.run.formats import FORMATS, Kind, detect
+from entrypoint.run.rejection import Fault, Rejected, first_words
+from entrypoint.run.row_files import Place, read_files
+
+LOOKED_AT = 20
+"""Rows at the start of a source by which its format is found."""
+
+JSON_KEYS = ("messages", "conversations", "chosen", "rejected", "history", "tools", "prompt", "completion", "text")
+"""Columns of a table whose cells may be JSON: a cell has text only. Only a list or an object counts, so that a text that looks like a number stays one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One conversation."""
+    """One example."""
 
     where: str
-    """SOURCE:LINE, or SOURCE:row N in a .json array."""
+    """SOURCE:LINE, or SOURCE:row N in files that have no lines."""
 
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[Message, ...] = ()
+    """The whole conversation; of a pair the chosen one, of a prompt the question alone."""
+
     extra: tuple[str, ...] = ()
-    """Keys beside `messages`; not used, and said so."""
+    """Keys that are not used, and said so."""
+
+    kind: Kind = "conversation"
+    rejected: tuple[Message, ...] = ()
+    """Of a pair: the whole conversation with the rejected answer."""
+
+    answer: int = 0
+    """Of a pair or a labelled row: the message with which the answer begins."""
+
+    desirable: bool = True
+    text: str = ""
+    """Raw text; of a prompt the reference answer."""
+
+    tools: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """One row that cannot be used."""
+class Layout:
+    """The format of a source, and why it is taken to be that."""
 
-    where: str
-    reason: str
-    """The kind of fault, the same words for the same fault."""
+    format: str
+    why: str
+    columns: Mapping[str, str]
+    """Key that the format wants -> key that the rows have."""
 
-    detail: str = ""
+
+MESSAGES = Layout("messages", "", {})
 
 
-def read_rows(folder: Path, source: str) -> Iterator[Row | Rejected]:
-    """Every row of a fetched source, file after file in name order."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    for path in files:
-        shown = source if len(files) == 1 else f"{source.rstrip('/')}/{path.relative_to(folder).as_posix()}"
-        suffix = path.suffix.lower()
-        if suffix not in SUFFIXES:
-            yield Rejected(shown, f"not a {' or '.join(SUFFIXES)} file")
-        elif suffix == ".json":
-            yield from _read_array(path, shown)
+def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, str]) -> Layout | Rejected:
+    """The format that the spec names, or that most of the first rows have."""
+    if format != "auto":
+        return Layout(format, "named in the spec", columns)
+    votes: Counter[tuple[str, str]] = Counter()
+    first: Any = None
+    rows = 0
+    for record in islice(read_files(folder, source), LOOKED_AT):
+        if isinstance(record, Rejected):
+            continue
+        rows += 1
+        value = _renamed(record[1], columns)
+        first = first if rows > 1 else value
+        if found := detect(value):
+            votes[found] += 1
+    if votes:
+        (name, keys), count = votes.most_common(1)[0]
+        return Layout(name, f"{count} of the first {rows} rows have {keys}" if rows > 1 else f"the row has {keys}", columns)
+    if not rows:
+        return Layout("messages", "no row can be read", columns)
+    keys = f"the keys {', '.join(map(str, list(first)[:6])) or 'none'}" if isinstance(first, dict) else type(first).__name__
+    return Rejected(source, "no known format", f"the first row has {keys}; name the format, and map the names with `columns`", first_words(_shown(first)))
+
+
+def read_rows(
+    folder: Path, source: str, format: str = "auto", columns: Mapping[str, str] | None = None, *, weights: bool = False, place: Place | None = None
+) -> Iterator[Row | Rejected]:
+    """Every row of a fetched source, file after file in name order; `place` is where to begin, and is moved along."""
+    layout = find_layout(folder, source, format, columns or {})
+    if isinstance(layout, Rejected):
+        layout = Layout("messages", "", columns or {})
+    yield from rows_of(folder, source, layout, weights=weights, place=place)
+
+
+def rows_of(folder: Path, source: str, layout: Layout, *, weights: bool = False, place: Place | None = None) -> Iterator[Row | Rejected]:
+    """As `read_rows`, with a layout that is known."""
+    for record in read_files(folder, source, place):
+        if isinstance(record, Rejected):
+            yield record
         else:
-            yield from _read_lines(path, shown)
+            where, value = record
+            yield check(value, where, layout, weights)
 
 
-def _read_lines(path: Path, shown: str) -> Iterator[Row | Rejected]:
-    empty = True
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            where = f"{shown}:{number}"
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            empty = False
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                yield Rejected(where, "not UTF-8", f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}")
-                continue
-            yield from _parse(text.rstrip("\r\n"), where)
-    if empty:
-        yield Rejected(shown, "the file holds no rows")
-
-
-def _parse(text: str, where: str) -> Iterator[Row | Rejected]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        yield _not_json(error, where)
-    else:
-        yield check(value, where)
-
-
-def _not_json(error: ValueError | RecursionError, where: str) -> Rejected:
-    if isinstance(error, json.JSONDecodeError):
-        return Rejected(where, "not JSON", f"{error.msg} at column {error.colno}")
-    return Rejected(where, "not JSON", "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits")
-
-
-def _read_array(path: Path, shown: str) -> Iterator[Row | Rejected]:
-    try:
-        values = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        yield Rejected(shown, "not UTF-8", f"byte {error.start + 1}")
-        return
-    except (ValueError, RecursionError) as error:
-        yield _not_json(error, f"{shown}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else shown)
-        return
-    if not isinstance(values, list):
-        yield Rejected(shown, "a .json file must hold a list of rows", "one row a line belongs into a .jsonl file")
-        return
-    if not values:
-        yield Rejected(shown, "the file holds no rows")
-    for number, value in enumerate(values, start=1):
-        yield check(value, f"{shown}:row {number}")
-
-
-def check(value: Any, where: str) -> Row | Rejected:
-    """A row in the form {"messages": [{"role": ..., "content": ...}, ...]}, or why it is not."""
+def check(value: Any, where: str, layout: Layout = MESSAGES, weights: bool = False) -> Row | Rejected:
+    """One row, or why it is none."""
     if not isinstance(value, dict):
-        return Rejected(where, "a row must be an object")
-    if not all(map(_is_text, value)):
-        return Rejected(where, HALF, "in a key")
-    messages = value.get("messages")
-    if not isinstance(messages, list):
-        return Rejected(where, "no `messages` list", f"keys here: {', '.join(map(str, list(value)[:6])) or 'none'}")
-    if not messages:
-        return Rejected(where, "`messages` is empty")
-    kept: list[dict[str, str]] = []
-    for at, message in enumerate(messages):
-        fault = _fault(message, at)
-        if fault:
-            return Rejected(where, *fault)
-        kept.append({"role": message["role"], "content": message["content"]})
-    if not any(m["role"] == "assistant" for m in kept):
-        return Rejected(where, "no assistant turn")
-    return Row(where, tuple(kept), tuple(k for k in value if k != "messages"))
-
-
-def _fault(message: Any, at: int) -> tuple[str, str] | None:
-    place = f"message {at + 1}"
-    if not isinstance(message, dict):
-        return "a message must be an object", place
-    role, content = message.get("role"), message.get("content")
-    if "tool_calls" in message or role == "tool" or role == "function":
-        return "tool calls are not built yet in this version", place
-    if role not in ROLES:
-        return f"a role other than {', '.join(ROLES)}", f"{place} has {role!r}"
-    if role == "system" and at:
-        return "a system message after the first place", place
-    if not isinstance(content, str):
-        return "content must be text", f"{place} has {type(content).__name__}"
-    if not all(map(_is_text, (content, *message))):
-        return HALF, place
-    if role == "assistant" and not content.strip():
-        return "an empty assistant turn", place
-    extra = [k for k in message if k not in ("role", "content", "name")]
-    if extra:
-        return "a message with unknown keys", f"{place} has {', '.join(map(str, extra[:4]))}"
-    return None
-
-
-def _is_text(text: str) -> bool:
+        return Rejected(where, "a row must be an object", "", first_words(_shown(value)))
+    if not all(map(is_text, value)):
+        return Rejected(where, HALF, "in a key", first_words(_shown(value)))
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return Row(where, **FORMATS[layout.format](_renamed(value, layout.columns), weights))
+    except Fault as fault:
+        other = detect(value)
+        detail = fault.detail
+        if other and other[0] != layout.format and fault.reason.startswith("no "):
+            detail = f"{detail + '; ' if detail else ''}it looks like {other[0]}, its source is {layout.format}"
+        return Rejected(where, fault.reason, detail, first_words(_shown(value)))
+    except RecursionError:
+        return Rejected(where, "nested too deeply")
+
+
+def _renamed(value: Any, columns: Mapping[str, str]) -> Any:
+    """Keys as the format wants them, cells of a table opened."""
+    if not isinstance(value, dict):
+        return value
+    if columns:
+        taken = set(columns.values())
+        value = {k: v for k, v in value.items() if k not in taken} | {ours: value[theirs] for ours, theirs in columns.items() if theirs in value}
+    for key in JSON_KEYS:
+        cell = value.get(key)
+        if isinstance(cell, str) and cell[:2] in ("[{", "[["):
+            opened = _opened(cell)
+            if opened is not None:
+                value = {**value, key: opened}
+    return value
+
+
+def _opened(cell: str) -> list[Any] | None:
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) and all(isinstance(v, dict | list) for v in found) else None
+
+
+def _shown(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)[:400]
+    except (ValueError, RecursionError):
+        return type(value).__name__

@@ -1,9 +1,10 @@
 """Token shards: rows of token ids with their loss mask, in safetensors files that are mapped, not read.
 
 A file SPLIT-NNNNN.safetensors holds `ids` int32 (tokens,), `supervised` uint8 (tokens,) and `starts` int64 (rows + 1,): row i is
-ids[starts[i]:starts[i + 1]].
+ids[starts[i]:starts[i + 1]]. Of labelled rows it also holds `desirable` uint8 (rows,): docs/decisions/007.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,34 +12,62 @@ from safetensors.numpy import load_file, save_file
 
 from entrypoint.run.template import Encoded
 
-SHARD_TOKENS = 16_000_000
-"""Tokens after which a new file begins: 80 MB, so that writing holds little in memory."""
+SHARD_TOKENS = 2_000_000
+"""Tokens of both splits after which new files begin: 10 MB, so that writing holds little in memory and a stopped run loses little."""
+
+LOOSE_ROWS = 1024
+"""Rows that are kept singly before they are put together."""
 
 
 class ShardWriter:
-    """Collects rows of one split and writes a file whenever enough are there."""
+    """Collects rows of one split and writes them as a file when told to."""
 
-    def __init__(self, folder: Path, split: str):
-        self.folder, self.split = folder, split
-        self.rows: list[Encoded] = []
-        self.held = self.files = 0
+    def __init__(self, folder: Path, split: str, labelled: bool = False):
+        self.folder, self.split, self.labelled = folder, split, labelled
+        self._clear()
 
-    def add(self, row: Encoded) -> None:
+    def _clear(self) -> None:
+        self.loose: list[Encoded] = []
+        self.blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.desirable: list[int] = []
+        self.held = 0
+        """Tokens."""
+
+    def add(self, row: Encoded, desirable: bool = True) -> None:
         """Append one row."""
-        self.rows.append(row)
+        self.loose.append(row)
         self.held += len(row.ids)
-        if self.held >= SHARD_TOKENS:
-            self.flush()
+        if self.labelled:
+            self.desirable.append(int(desirable))
+        if len(self.loose) >= LOOSE_ROWS:
+            self._put_together()
 
-    def flush(self) -> None:
-        """Write what is held; call once more at the end."""
-        if not self.rows:
-            return
-        starts = np.zeros(len(self.rows) + 1, dtype=np.int64)
-        np.cumsum([len(r.ids) for r in self.rows], out=starts[1:])
-        arrays = {"ids": np.concatenate([r.ids for r in self.rows]), "supervised": np.concatenate([r.supervised for r in self.rows]), "starts": starts}
-        save_file(arrays, self.folder / f"{self.split}-{self.files:05d}.safetensors")
-        self.rows, self.held, self.files = [], 0, self.files + 1
+    def _put_together(self) -> None:
+        """Rows as arrays of their own take more memory than their tokens."""
+        if self.loose:
+            lengths = np.fromiter((len(r.ids) for r in self.loose), dtype=np.int64, count=len(self.loose))
+            self.blocks.append((np.concatenate([r.ids for r in self.loose]), np.concatenate([r.supervised for r in self.loose]), lengths))
+            self.loose = []
+
+    def flush(self, number: int) -> Path | None:
+        """Write what is held as file `number` of the split, durably; None where there is nothing."""
+        self._put_together()
+        if not self.blocks:
+            return None
+        lengths = np.concatenate([lengths for *_, lengths in self.blocks])
+        starts = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=starts[1:])
+        arrays = {"ids": np.concatenate([ids for ids, *_ in self.blocks]), "supervised": np.concatenate([mask for _, mask, _ in self.blocks]), "starts": starts}
+        if self.labelled:
+            arrays["desirable"] = np.array(self.desirable, dtype=np.uint8)
+        self._clear()
+        path = self.folder / f"{self.split}-{number:05d}.safetensors"
+        draft = path.with_suffix(".draft")
+        save_file(arrays, draft)
+        with draft.open("rb") as stream:
+            os.fsync(stream.fileno())
+        draft.replace(path)
+        return path
 
 
 def read_shards(folder: Path, split: str) -> list[dict[str, np.ndarray]]:

@@ -3,16 +3,18 @@
 import difflib
 import glob
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from entrypoint.run.row_names import COMPRESSIONS, SUFFIXES, kind_of
 from entrypoint.run.scan import Found, check_gguf, check_inside, scan_model, unreadable, walk
 from schemas.errors import GateRefused, MachineError, UsageError
 from schemas.job import FetchJob
 
-ROW_SUFFIXES = (".jsonl", ".json")
-"""Of files that are taken from a folder or a data set; a file or a glob takes what it names."""
+METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "package.json", "config.json")
+"""Files of JSON that lie beside rows and hold none."""
 
 Copies = list[tuple[Path, str]]
 """Source, and place inside the output."""
@@ -31,6 +33,8 @@ def check_local(job: FetchJob) -> None:
                 find_model(source, job.trust_remote_code)
             else:
                 find_rows(source)
+        if job.template:
+            read_template(job.template)
 
 
 def find_model(source: str, trust_remote_code: bool) -> Found | None:
@@ -61,9 +65,12 @@ def find_rows(source: str) -> Copies:
     """Files of one local source, each with its place below the source's own folder. Raises UsageError or GateRefused."""
     path, shown = Path(source), f"data: {source}"
     if path.is_dir():
-        found = [(path / p, p) for p in walk(path, shown) if is_row_file(p)]
+        inside = list(walk(path, shown))
+        found = [(path / p, p) for p in choose_rows(inside)]
         if not found:
-            raise UsageError(f"{shown} holds no {' or '.join(ROW_SUFFIXES)} file", "write the file itself, or turn the rows into JSON Lines")
+            raise UsageError(
+                f"{shown} holds no file of rows{endings(inside)}", f"files of rows end in {', '.join(SUFFIXES)}, or these with {', '.join(COMPRESSIONS)}"
+            )
         return found
     if path.exists() or path.is_symlink():
         if not check_inside(path, path.parent.resolve(), shown):
@@ -82,9 +89,46 @@ def find_rows(source: str) -> Copies:
     return found
 
 
-def is_row_file(path: str) -> bool:
-    """Whether a file of this name is taken from a folder or a data set."""
-    return path.lower().endswith(ROW_SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
+def choose_rows(paths: Iterable[str]) -> list[str]:
+    """The files of a folder or a data set that hold rows: none that is hidden or describes the others, and .txt only where there is nothing else."""
+    found = [p for p in paths if kind_of(p) and not any(part.startswith(".") for part in p.split("/")) and p.rsplit("/")[-1] not in METADATA]
+    return [p for p in found if kind_of(p) != ".txt"] or found
+
+
+def endings(paths: Iterable[str]) -> str:
+    """For a message: which endings there are instead."""
+    found = sorted({Path(p).suffix for p in paths if not p.startswith(".")} - {""})
+    return f"; it holds {', '.join(found)}" if found else ""
+
+
+def split_source(source: str) -> tuple[str, str]:
+    """A hub's source of rows as the repository with its revision, and the path or glob behind it; empty for all."""
+    found = re.fullmatch(r"(\w+://[\w.-]+/[\w.-]+(?:@(?:refs/\w+/[\w.-]+|[\w.-]+))?)(?:/(.+))?", source)
+    return (found[1], found[2] or "") if found else (source, "")
+
+
+def choose_remote(paths: list[str], inside: str) -> list[str]:
+    """The files of a data set that a path or glob names; a folder is taken as one on the disk is."""
+    if not inside:
+        return choose_rows(paths)
+    if glob.has_magic(inside):
+        return [p for p in paths if PurePosixPath(p).match(inside) and p.count("/") == inside.count("/")]
+    below = inside.rstrip("/") + "/"
+    return [p for p in paths if p == inside] or [below + p for p in choose_rows(p.removeprefix(below) for p in paths if p.startswith(below))]
+
+
+def read_template(source: str) -> str:
+    """The text of a chat template; raises UsageError for a file that is none."""
+    path = Path(source)
+    if not path.is_file():
+        raise UsageError(f"data.template: {source} is not there", near(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"data.template: {source} is not UTF-8 text", "name a Jinja file") from None
+    if "messages" not in text:
+        raise UsageError(f"data.template: {source} does not use `messages`", "name a Jinja file that renders a list `messages`")
+    return text
 
 
 def near(path: Path) -> str:

@@ -16,7 +16,7 @@ from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
 from entrypoint.run.seal import publish, write_durably
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import Interrupted
-from schemas.job import HOW, Task, TrainJob
+from schemas.job import HOW, TEMPLATE, Task, TrainJob
 from schemas.manifest import Manifest
 
 
@@ -121,6 +121,8 @@ def build_trainer(task: Task, events: Events) -> Any:
     trackers = Trackers(task, events) if is_first() else None
     model_folder, shards = Path(task.inputs["model"]), Path(task.inputs["prepared"])
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
+    if (shards / TEMPLATE).is_file():  # goes with the weights to export and serving
+        tokenizer.chat_template = (shards / TEMPLATE).read_text(encoding="utf-8")
     recipe = recipe_of(job, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
     validation, rows = token_rows(shards, "validation", job.method.rows), token_rows(shards, "train", job.method.rows)
     assert rows is not None

@@ -104,7 +104,7 @@ INVALID = [
     "{train: {learning_rate: fast}}", "{train: {epoch: 3}}", "{adapter: {}}", "{adapter: {kind: full, rank: 4}}", "{adapter: {kind: ia3}}", "{adapter: lora}",
     "{train: {warmup: 150%}}", "{train: {warmup: 5 %}}", "{train: {seed: -1}}", "{train: {max_steps: 0}}", "{serve: {engine: lmdeploy}}", "{export: []}",
     "{hardware: {strategy: pipeline}}", "{name: My Run}", "{spec: 2}", "{data: {train: []}}", "{train: {learning_rate: null}}", "{method: {kind: grpo}}",
-    "{export: [{kind: safetensors}, {kind: safetensors}]}", "{data: {train: [{source: /d, format: alpaca}]}}", "{train: {precision: bf-16}}",
+    "{export: [{kind: safetensors}, {kind: safetensors}]}", "{data: {train: [{source: /d, format: alpacca}]}}", "{train: {precision: bf-16}}",
 ]  # fmt: skip
 
 

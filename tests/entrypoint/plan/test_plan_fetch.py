@@ -4,7 +4,7 @@ import pytest
 from known import facts, spec
 
 from entrypoint.plan import plan_fetch
-from entrypoint.plan.fetch import refuse_absent, row_sources
+from entrypoint.plan.fetch import places_of, refuse_absent, row_sources
 from schemas.errors import MachineError, UsageError
 from schemas.facts import SourceFacts
 from schemas.job import FetchJob
@@ -92,3 +92,23 @@ def test_a_source_that_cannot_be_read_is_refused_before_anything_is_written() ->
     here = facts().model_copy(update={"sources": {"/models/m": SourceFacts(kind="unreadable", fault="/models/m/x cannot be read: Permission denied")}})
     with pytest.raises(MachineError, match=r"model\.source: /models/m: /models/m/x cannot be read: Permission denied"):
         refuse_absent(plan_fetch(spec(), here).steps, here)
+
+
+def test_a_template_comes_with_the_rows() -> None:
+    text = "data: {train: [{source: /data/a.jsonl}], template: /data/t.jinja}"
+    job = plan_fetch(spec(text), facts()).steps[1].job
+    assert isinstance(job, FetchJob)
+    assert (job.template, places_of(job)) == ("/data/t.jinja", ("/data/a.jsonl", "/data/t.jinja"))
+    here = facts().model_copy(update={"sources": {"/data/t.jinja": SourceFacts(kind="missing")}})
+    with pytest.raises(UsageError, match=r"data\.template: /data/t\.jinja is not there"):
+        refuse_absent(plan_fetch(spec(text), here).steps, here)
+
+
+def test_a_changed_template_is_fetched_anew() -> None:
+    text = "data: {train: [{source: /data/a.jsonl}], template: /data/t.jinja}"
+
+    def identity(size: int) -> str:
+        found = SourceFacts(kind="file", files=(("/data/t.jinja", size, 1),))
+        return plan_fetch(spec(text), facts().model_copy(update={"sources": {"/data/t.jinja": found}})).steps[1].identity
+
+    assert identity(10) != identity(11)

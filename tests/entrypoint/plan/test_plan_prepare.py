@@ -67,3 +67,33 @@ def test_longer_than_the_positions_is_refused_before_anything_runs() -> None:
     with pytest.raises(UsageError) as caught:
         plan_prepare(spec("data: {train: [{source: /a}], max_length: 513}"), facts(), inputs())
     assert str(caught.value) == "data.max_length: 513 tokens, but the model has 512 positions\n    write max_length: 512 or less"
+
+
+def test_mixtures_are_handed_on() -> None:
+    text = "data: {train: [{source: /a, weight: 2.5, max_rows: 7, columns: {prompt: frage}}], validation: [{source: /a, max_rows: 3}], deduplicate: true}"
+    job = job_of(text)
+    assert job.train == (RowsJob(path="00", source="/a", format="auto", columns={"prompt": "frage"}, weight=2.5, max_rows=7),)
+    assert job.validation == (RowsJob(path="00", source="/a", format="auto", max_rows=3),)
+    assert job.deduplicate
+
+
+@pytest.mark.parametrize(("template", "expected"), [("auto", "auto"), ("zephyr", "zephyr"), ("/data/mine.jinja", "given")])
+def test_template(template: str, expected: str) -> None:
+    plan = plan_prepare(spec(f"data: {{train: [{{source: /a}}], template: {template}}}"), facts(), inputs())
+    job = plan.steps[0].job
+    assert isinstance(job, PrepareJob)
+    assert job.template == expected
+    assert [d.value for d in plan.decisions if d.field == "data.template"] == ([] if template == "auto" else [template])
+
+
+def test_a_template_changes_what_is_made() -> None:
+    def request(text: str) -> str:
+        return plan_prepare(spec(f"data: {{train: [{{source: /a}}]{text}}}"), facts(), inputs()).steps[0].request
+
+    assert len({request(text) for text in ("", ", template: zephyr", ", template: /a.jinja", ", template: /b.jinja", ", deduplicate: true")}) == 5
+
+
+def test_split_is_refused_where_one_turn_is_learned() -> None:
+    with pytest.raises(UsageError, match="loss_on: last learns one turn"):
+        job_of("data: {train: [{source: /a}], too_long: split}\nmethod: {kind: sft, loss_on: last}")
+    assert job_of("data: {train: [{source: /a}], too_long: split}").too_long == "split"

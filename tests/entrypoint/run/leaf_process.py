@@ -21,9 +21,9 @@ run_leaf(fetch)
 """`python -m entrypoint.run.fetch TASK`, with the secrets in another folder than /run/secrets."""
 
 
-def task(tmp_path, *sources, role="model", trust_remote_code=False):
+def task(tmp_path, *sources, role="model", **fields):
     """A task below tmp_path; its output is tmp_path/out."""
-    job = FetchJob(role=role, sources=sources, trust_remote_code=trust_remote_code)
+    job = FetchJob(role=role, sources=sources, **fields)
     return Task(name="t", job=job, inputs={}, output=f"{tmp_path}/out", events=f"{tmp_path}/events.jsonl", summary=f"{tmp_path}/summary.json")
 
 

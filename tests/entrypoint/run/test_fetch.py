@@ -162,7 +162,7 @@ def test_rows_in_order(here, tmp_path):
     ("source", "error", "said"),
     [
         ("trian.jsonl", UsageError, "is not there\n    did you mean {data}/train.jsonl?"),
-        ("empty", UsageError, "holds no .jsonl or .json file"),
+        ("empty", UsageError, "holds no file of rows"),
         ("*.csv", UsageError, "matches no file"),
         ("no/such/*.jsonl", UsageError, "matches no file"),
         ("out.jsonl", GateRefused, "is a link that leaves its folder"),
@@ -183,6 +183,22 @@ def test_bad_rows_are_refused_before_anything_is_copied(here, tmp_path, source, 
         here(data / "train.jsonl", data / source, role="data")
     assert str(refused.value).startswith(f"data: {data}/")
     assert said.format(data=data) in str(refused.value)
+    assert not contents(tmp_path / "out")
+
+
+def test_a_template_lies_beside_the_rows(here, tmp_path):
+    data = write(tmp_path / "data", {"a.jsonl": ROWS, "t.jinja": "{{ messages }} ü".encode()})
+    here(data / "a.jsonl", role="data", template=str(data / "t.jinja"))
+    assert contents(tmp_path / "out") == {"00/a.jsonl": ROWS, "chat_template.jinja": "{{ messages }} ü".encode()}
+    here(data / "a.jsonl", role="data")
+    assert contents(tmp_path / "out") == {"00/a.jsonl": ROWS}
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "is not there"), (b"\xff", "is not UTF-8 text"), (b"{{ x }}", "does not use `messages`")])
+def test_a_template_that_is_none(here, tmp_path, content, said):
+    data = write(tmp_path / "data", {"a.jsonl": ROWS} | ({"t.jinja": content} if content else {}))
+    with pytest.raises(UsageError, match=f"data.template: .* {said}"):
+        here(data / "a.jsonl", role="data", template=str(data / "t.jinja"))
     assert not contents(tmp_path / "out")
 
 

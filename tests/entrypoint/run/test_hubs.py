@@ -240,13 +240,41 @@ def test_pickles_only_is_refused_before_anything_comes(here, hub):
 
 @HUBS
 def test_rows(here, hub, tmp_path):
-    rows = Repository({"data/train.jsonl": b'{"a": 1}\n', "README.md": b"#", "load.py": b"import os", "t.parquet": b"PAR1"})
+    rows = Repository({"data/train.jsonl": b'{"a": 1}\n', "README.md": b"#", "load.py": b"import os", "t.parquet": b"PAR1", "dataset_infos.json": b"{}"})
     with HubServer({"datasets/org/rows": rows}) as server:
         summary = here(server.url, f"{hub}://org/rows", role="data")
-    assert [p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["00/data/train.jsonl"]
+    assert taken(tmp_path) == ["00/data/train.jsonl", "00/t.parquet"]
     assert summary["commits"] == {f"{hub}://org/rows": COMMIT if hub == "hf" else None}
 
 
+def taken(tmp_path):
+    """Files in the output."""
+    return sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
+
+
+@HUBS
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ("/data/train-*.parquet", ["00/data/train-0.parquet", "00/data/train-1.parquet"]),
+        ("/data/test.csv.gz", ["00/data/test.csv.gz"]),
+        ("/data", ["00/data/test.csv.gz", "00/data/train-0.parquet", "00/data/train-1.parquet"]),
+        ("/notes", ["00/notes/a.txt"]),
+    ],
+)
+def test_some_rows_of_a_repository(here, hub, inside, expected, tmp_path):
+    names = ("data/train-0.parquet", "data/train-1.parquet", "data/test.csv.gz", "data/readme.txt", "notes/a.txt", "notes/state.json")
+    with HubServer({"datasets/org/rows": Repository(dict.fromkeys(names, b"x"))}) as server:
+        here(server.url, f"{hub}://org/rows{inside}", role="data")
+    assert taken(tmp_path) == expected
+
+
+def test_a_path_that_a_repository_does_not_have(here):
+    rows = Repository({"t.parquet": b"PAR1"})
+    with HubServer({"datasets/org/rows": rows}) as server, pytest.raises(UsageError, match=r"org/rows/\*.csv matches no file; it holds \.parquet"):
+        here(server.url, "hf://org/rows/*.csv", role="data")
+
+
 def test_rows_in_another_form(here):
-    with HubServer({"datasets/org/rows": Repository({"t.parquet": b"PAR1"})}) as server, pytest.raises(UsageError, match=r"it holds \.parquet"):
+    with HubServer({"datasets/org/rows": Repository({"t.xlsx": b"PK"})}) as server, pytest.raises(UsageError, match=r"it holds \.xlsx"):
         here(server.url, "hf://org/rows", role="data")

@@ -1,43 +1,22 @@
 """The data gate on real rows and files, through the leaf's own function."""
 
+import hashlib
 import json
 
 import pytest
 
 pytest.importorskip("transformers")
 
-from tiny import rows, tokenizer, write_model
+from gate_run import attempt, line, model
+from tiny import rows, tokenizer
 
-from entrypoint.run.events import Events
-from entrypoint.run.prepare import prepare
 from entrypoint.run.shards import read_shards
 from schemas.errors import GateRefused
-from schemas.job import PrepareJob, RowsJob, Task
 
 pytestmark = pytest.mark.image
+__all__ = ["attempt", "model"]
 
 GOOD = rows(40)
-
-
-@pytest.fixture
-def attempt(tmp_path):
-    """A function that prepares the given files and returns (summary, output)."""
-    model = write_model(tmp_path / "model")
-
-    def run(content, suffix=".jsonl", **changes):
-        folder = tmp_path / "data" / "00"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"rows{suffix}").write_bytes(content if isinstance(content, bytes) else "".join(json.dumps(r) + "\n" for r in content).encode())
-        fields = {"validation_share": 0.1, "loss_on": "assistant", "max_length": 256, "too_long": "error", "max_rejected": 0.01, "seed": 17} | changes
-        job = PrepareJob(train=(RowsJob(path="00", source="/data/rows.jsonl", format="auto"),), **fields)
-        output = tmp_path / "out"
-        output.mkdir(exist_ok=True)
-        task = Task(
-            name="t", job=job, inputs={"model": str(model), "data": str(tmp_path / "data")}, output=str(output), events=str(tmp_path / "e.jsonl"), summary=""
-        )
-        return prepare(task, Events(tmp_path / "e.jsonl")), output
-
-    return run
 
 
 def test_every_row_is_in_the_shards_once(attempt):
@@ -68,10 +47,6 @@ def test_golden_prompts_hold_the_ids_that_serving_must_see(attempt):
     for g in golden:
         text = made.apply_chat_template(g["messages"], tokenize=False, add_generation_prompt=True)
         assert g["prompt_ids"] == made(text, add_special_tokens=False)["input_ids"]
-
-
-def line(row):
-    return json.dumps(row).encode() + b"\n"
 
 
 LONG = {"messages": [{"role": "user", "content": "word " * 400}, {"role": "assistant", "content": "Yes."}]}
@@ -152,3 +127,36 @@ def test_a_json_array_is_read_like_lines(attempt):
 def test_repeated_rows_and_leakage_are_reported(attempt, tmp_path):
     _, output = attempt([*GOOD, GOOD[0], GOOD[1]])
     assert json.loads((output / "report.json").read_text())["repeated_rows"] == 2
+
+
+@pytest.mark.parametrize("template", ["auto", "zephyr"])
+def test_the_template_lies_beside_the_shards_with_its_hash(attempt, template):
+    summary, output = attempt(GOOD, template=template)
+    text = (output / "chat_template.jinja").read_text()
+    assert (text == tokenizer().chat_template) == (template == "auto")
+    assert summary["template_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    shard = read_shards(output, "train")[0]
+    assert ("<|user|>" if template == "zephyr" else "<|im_start|>user") in tokenizer().decode(shard["ids"][: shard["starts"][1]].tolist())
+
+
+def test_a_given_template_comes_with_the_rows(attempt, tmp_path):
+    (tmp_path / "data").mkdir()
+    given = tokenizer().chat_template.replace("user", "USER")
+    (tmp_path / "data" / "chat_template.jinja").write_text(given)
+    _, output = attempt(GOOD, template="given")
+    assert (output / "chat_template.jinja").read_text() == given
+
+
+def test_the_template_goes_with_the_weights(sources, tmp_path):
+    """As export reads them, and serving after it."""
+    from tiny import run, spec
+    from transformers import AutoTokenizer
+
+    model, data = sources
+    path = spec(tmp_path, model, data, data=f"{{train: [{{source: {data}}}], template: zephyr}}", train="{max_steps: 1, batch_tokens: 240}")
+    for stage in ("fetch", "prepare", "train"):
+        run(stage, path, "--store", tmp_path / "store", cwd=tmp_path)
+    (weights,) = (tmp_path / "store").glob("tiny/train/*/weights")
+    (kept,) = (tmp_path / "store").glob("tiny/prepared/*/chat_template.jinja")
+    assert AutoTokenizer.from_pretrained(weights).chat_template == kept.read_text()
+    assert kept.read_text() != tokenizer().chat_template

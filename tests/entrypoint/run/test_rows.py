@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from entrypoint.run.rows import Rejected, Row, check, read_rows
+from entrypoint.run.rejection import Rejected
+from entrypoint.run.rows import Row, check, read_rows
 
 GOOD: dict[str, Any] = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
 LINE = json.dumps(GOOD).encode()
@@ -30,9 +31,13 @@ def turn(role: Any = "assistant", content: Any = "a", **other: Any) -> dict[str,
     return {"role": role, "content": content, **other}
 
 
-ROLE = "a role other than system, user, assistant"
-TOOLS = "tool calls are not built yet in this version"
+ROLE = "a role other than system, user, assistant, tool"
 TEXT = "content must be text"
+
+
+def call(arguments: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "arguments": arguments}}
+
 
 BAD: list[tuple[str, Any, str, str]] = [
     ("a number", 1, "a row must be an object", ""),
@@ -41,7 +46,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("null", None, "a row must be an object", ""),
     ("true", True, "a row must be an object", ""),
     ("no keys", {}, "no `messages` list", "keys here: none"),
-    ("other keys", {"prompt": "q", "completion": "a"}, "no `messages` list", "keys here: prompt, completion"),
+    ("other keys", {"prompt": "q", "completion": "a"}, "no `messages` list", "keys here: prompt, completion; it looks like completion, its source is messages"),
     ("many keys", dict.fromkeys("abcdefgh", 1), "no `messages` list", "keys here: a, b, c, d, e, f"),
     ("messages is text", {"messages": "hello"}, "no `messages` list", "keys here: messages"),
     ("messages is null", {"messages": None}, "no `messages` list", "keys here: messages"),
@@ -57,17 +62,35 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("role is a number", messages(turn(1)), ROLE, "message 2 has 1"),
     ("role is a list", messages(turn(["user"])), ROLE, "message 2 has ['user']"),
     ("developer", messages(turn("developer")), ROLE, "message 2 has 'developer'"),
-    ("tool result", messages(turn("tool")), TOOLS, "message 2"),
-    ("function result", messages(turn("function")), TOOLS, "message 2"),
-    ("tool calls", messages(turn(content=None, tool_calls=[])), TOOLS, "message 2"),
+    ("tool result without a call", messages(turn("tool")), "a tool turn that answers no call", "message 2"),
+    ("function result", messages(turn("function")), "the role `function` is of an older format", "message 2: write role tool, and the call as tool_calls"),
+    ("no tool calls", messages(turn(content=None, tool_calls=[])), TEXT, "message 2 has NoneType"),
+    ("tool calls are text", messages(turn(content=None, tool_calls="f()")), "tool_calls must be a list", "message 2 has str"),
+    ("a call is text", messages(turn(content=None, tool_calls=["f()"])), "a tool call without a name", "message 2"),
+    ("a call has no name", messages(turn(tool_calls=[{"function": {"arguments": "{}"}}])), "a tool call without a name", "message 2"),
+    ("arguments are no JSON", messages(turn(tool_calls=[call("{a")])), "the arguments of a tool call are not JSON", "message 2: f"),
+    ("arguments are a list", messages(turn(tool_calls=[call("[1]")])), "the arguments of a tool call are not an object", "message 2: f"),
+    ("the user calls", messages(turn("user", tool_calls=[call("{}")]), turn()), "a tool call outside an assistant turn", "message 2"),
     ("late system", messages(turn("system"), turn()), "a system message after the first place", "message 2"),
     ("no content", messages({"role": "assistant"}), TEXT, "message 2 has NoneType"),
     ("content is null", messages(turn(content=None)), TEXT, "message 2 has NoneType"),
     ("content is a number", messages(turn(content=4)), TEXT, "message 2 has int"),
-    ("content in parts", messages(turn(content=[{"type": "text", "text": "a"}])), TEXT, "message 2 has list"),
+    ("an image", messages(turn(content=[{"type": "image_url", "image_url": {}}])), "a part of content that is not text", "message 2 has 'image_url'"),
+    ("a part of no type", messages(turn(content=[{"text": "a"}])), TEXT, "message 2 has a list whose parts have no type"),
+    ("a part without text", messages(turn(content=[{"type": "text"}])), TEXT, "message 2 has a part without text"),
+    ("thinking is a list", messages(turn(reasoning_content=["a"])), "thinking must be text", "message 2: reasoning_content is list"),
+    (
+        "thinking twice",
+        messages(turn(reasoning_content="a", thinking="a")),
+        "the thinking of a turn is given twice",
+        "message 2 has reasoning_content, thinking",
+    ),
+    ("tools are a number", {**GOOD, "tools": 3}, "`tools` must be a list", "it is int"),
+    ("a tool without a name", {**GOOD, "tools": [{}]}, "a tool without a name", ""),
     ("empty answer", messages(turn(content="")), "an empty assistant turn", "message 2"),
     ("blank answer", messages(turn(content=" \n\t")), "an empty assistant turn", "message 2"),
-    ("unknown keys", messages(turn(weight=0, loss=False)), "a message with unknown keys", "message 2 has weight, loss"),
+    ("unknown keys", messages(turn(score=0, id=1)), "a message with unknown keys", "message 2 has score, id"),
+    ("a weight", messages(turn(weight=0)), "a message says whether it is learned", "message 2 has `weight`; write loss_on: weight, or take it out"),
     ("only a question", {"messages": [turn("user")]}, "no assistant turn", ""),
     ("only a system message", {"messages": [turn("system")]}, "no assistant turn", ""),
     ("third message", messages(turn(), turn("user", 7)), TEXT, "message 3 has int"),
@@ -204,17 +227,33 @@ def test_json_array(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         (b"[]", Rejected("/d.json", "the file holds no rows")),
-        (LINE, Rejected("/d.json", "a .json file must hold a list of rows", "one row a line belongs into a .jsonl file")),
-        (b"", Rejected("/d.json:1", "not JSON", "Expecting value at column 1")),
-        (b"[\n1,\n,]", Rejected("/d.json:3", "not JSON", "Expecting value at column 1")),
-        (b"[\xff]", Rejected("/d.json", "not UTF-8", "byte 2")),
-        (LINE + b"\n" + LINE, Rejected("/d.json:2", "not JSON", "Extra data at column 1")),
-        (b"[" * 100_000, Rejected("/d.json", "not JSON", "nested too deeply")),
+        (b"7", Rejected("/d.json", "a .json file must hold a list of rows", "one row a line belongs into a .jsonl file", rest_lost=True)),
+        (b'{"data":\n[]}', Rejected("/d.json", "a .json file must hold a list of rows", "one row a line belongs into a .jsonl file", rest_lost=True)),
+        (b"", Rejected("/d.json:1", "not JSON", "Expecting value at column 1", rest_lost=True)),
+        (b"[\xff]", Rejected("/d.json", "not UTF-8", "byte 2 of the file", rest_lost=True)),
+        (b"[" * 100_000, Rejected("/d.json", "not JSON", "nested too deeply", rest_lost=True)),
     ],
-    ids=["empty", "one row", "nothing", "comma", "not UTF-8", "lines", "deep"],
+    ids=["empty", "number", "one object", "nothing", "not UTF-8", "deep"],
 )
 def test_bad_array(tmp_path: Path, content: bytes, expected: Rejected) -> None:
     assert read(tmp_path, content, "d.json") == [expected]
+
+
+@pytest.mark.parametrize(
+    ("behind", "place", "said"),
+    [(b",\n,]", "/d.json:3", "Expecting value at column 1"), (b"", "/d.json:2", ""), (b"\n{]", "/d.json:3", ""), (b" 5]", "/d.json:2", "")],
+)
+def test_an_array_that_breaks_off_loses_what_is_behind_and_says_so(tmp_path: Path, behind: bytes, place: str, said: str) -> None:
+    found = read(tmp_path, b"[" + LINE + b",\n" + LINE + behind, "d.json")
+    assert [type(r) for r in found[:2]] == [Row, Row]
+    assert isinstance(found[-1], Rejected) and found[-1].rest_lost
+    assert (found[-1].where, found[-1].reason) == (place, "not JSON")
+    assert said in found[-1].detail
+
+
+def test_lines_in_a_file_named_json_are_read_as_lines(tmp_path: Path) -> None:
+    assert [r.where for r in read(tmp_path, LINE + b"\n" + LINE, "d.json")] == ["/d.json:1", "/d.json:2"]
+    assert [type(r) for r in read(tmp_path, LINE, "d.json")] == [Row]
 
 
 def test_array_with_a_bom(tmp_path: Path) -> None:
@@ -231,9 +270,12 @@ def test_several_files_in_name_order_with_their_names(tmp_path: Path) -> None:
     assert [r.where for r in found] == ["/data/a.jsonl:1", "/data/a.jsonl:2", "/data/b.jsonl:1", "/data/sub/c.json:row 1"]
 
 
-@pytest.mark.parametrize("name", ["d.csv", "d.txt", "d.parquet", "d"])
+@pytest.mark.parametrize("name", ["d.xlsx", "d.gz", "d", "d.parquet.gz"])
 def test_other_files(tmp_path: Path, name: str) -> None:
-    assert read(tmp_path, LINE, name) == [Rejected(f"/{name}", "not a .jsonl or .json file")]
+    (found,) = read(tmp_path, LINE, name)
+    assert isinstance(found, Rejected)
+    assert found.reason.startswith("not a file of rows: .jsonl, ")
+    assert found.rest_lost
 
 
 @pytest.mark.parametrize("name", ["d.JSONL", "d.Json"])

@@ -1,0 +1,81 @@
+"""The end of the data gate: raises where the rows are not fit to train on, with what is wrong, where, and what to do."""
+
+from typing import Any, NoReturn
+
+from entrypoint.run.formats import METHODS
+from entrypoint.run.tally import Tally
+from schemas.errors import GateRefused
+from schemas.job import PrepareJob
+
+SHOWN = 5
+"""Bad rows that a refusal names."""
+
+
+def judge(tally: Tally, job: PrepareJob, positions: int | None) -> None:
+    """Raise GateRefused where too much was left out. `positions` are the model's, in tokens."""
+    if tally.rest_lost:
+        first = tally.rest_lost[0]
+        more = f"; {len(tally.rest_lost) - 1} more files" if len(tally.rest_lost) > 1 else ""
+        raise GateRefused(
+            f"{_told(first)}; the rows behind this place are lost{more}",
+            "mend the file or take it out: no share of max_rejected covers rows that nobody has counted",
+        )
+    _judge_kinds(tally, job)
+    if tally.rejected > job.max_rejected * max(1, tally.read):
+        raise GateRefused(
+            f"{tally.rejected} of {tally.read} rows are bad ({tally.rejected / tally.read:.1%}), data.max_rejected allows {job.max_rejected:.1%}:{_bad(tally)}",
+            "mend the rows, or raise data.max_rejected",
+        )
+    if tally.too_long and job.too_long in ("error", "split"):
+        first, reason = tally.too_long_rows[0], " and cannot be split between turns" if job.too_long == "split" else ""
+        raise GateRefused(
+            f"{tally.too_long} of {tally.read} rows are longer than {job.max_length} tokens{reason}; the first is {first['where']} with {first['tokens']},"
+            f" the longest has {tally.longest_seen}",
+            f"{_longer(job, positions)}, or write too_long: drop to leave them out, truncate to cut them",
+        )
+    if not tally.train.rows:
+        _refuse_no_rows(tally, job, positions)
+
+
+def _judge_kinds(tally: Tally, job: PrepareJob) -> None:
+    """All rows are for another method: not the rows are wrong then."""
+    other = sum(tally.other_kinds.values())
+    if other and other == tally.rejected and not tally.train.rows and not tally.validation.rows:
+        kind = max(tally.other_kinds, key=lambda k: tally.other_kinds[k])
+        formats = ", ".join(sorted({s.format for s in tally.sources}))
+        raise GateRefused(
+            f"none of {tally.read} rows is of a kind that {job.method} takes: their format is {formats}",
+            f"these rows are for {METHODS[kind]}; write that method, or name another format for the source",  # type: ignore[index]
+        )
+
+
+def _refuse_no_rows(tally: Tally, job: PrepareJob, positions: int | None) -> NoReturn:
+    """Raise GateRefused with where the rows went, and the fix for the most of them."""
+    left_out = sum(s.left_out for s in tally.sources)
+    went = (
+        (tally.validation.rows, "are held back for validation", "lower data.validation"),
+        (tally.too_long, f"are longer than {job.max_length} tokens", _longer(job, positions)),
+        (tally.rejected, "are bad", "mend the rows"),
+        (tally.leaked, "are also in validation", "take other rows for validation"),
+        (left_out, "are left out by weight or max_rows", "raise weight or max_rows"),
+    )
+    shown = ", ".join(f"{count} {what}" for count, what, _ in went if count)
+    raise GateRefused(f"no training rows are left of {tally.read}{f': {shown}' if shown else ''}{_bad(tally)}", max(went, key=lambda w: w[0])[2])
+
+
+def _bad(tally: Tally) -> str:
+    shown = tally.rejected_rows[:SHOWN]
+    lines = [_told(row) for row in shown]
+    more = tally.rejected - len(lines)
+    return "".join(f"\n  {line}" for line in lines) + (f"\n  and {more} more" if more else "")
+
+
+def _told(row: dict[str, Any]) -> str:
+    return ": ".join(filter(None, (row["where"], row["reason"], row["detail"])))
+
+
+def _longer(job: PrepareJob, positions: int | None) -> str:
+    """The fix for rows that are too long: the limit can be raised up to the model's own."""
+    if positions and job.max_length >= positions:
+        return f"shorten these rows: the model has {positions} positions, so data.max_length cannot be raised"
+    return "raise data.max_length"
