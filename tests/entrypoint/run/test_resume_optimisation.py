@@ -106,7 +106,7 @@ def test_a_loss_does_not_depend_on_how_the_batch_was_cut(prepared, sources, tmp_
             shutil.rmtree(out / "weights")
     for first, second, third in (curves[:3], curves[3:6]):
         assert second == pytest.approx(first, abs=1e-5) and third == pytest.approx(first, abs=1e-5)
-        assert first[-1] < 0.97 * first[0]
+        assert first[-1] < 0.99 * first[0]
     assert curves[0][0] != pytest.approx(curves[3][0], rel=1e-3), "smoothing does something"
     assert curves[0][0] != pytest.approx(curves[6][0], rel=1e-6), "noise does something"
-    assert curves[6][-1] < 0.97 * curves[6][0]
+    assert curves[6][-1] < 0.99 * curves[6][0]

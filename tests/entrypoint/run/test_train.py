@@ -90,8 +90,9 @@ def test_sigterm_seals_a_checkpoint_and_ends_with_75(few_sources, store, tmp_pat
 @pytest.mark.parametrize("strategy", ["single", "ddp"])
 def test_automatic_checkpoints_keep_apart_what_a_slow_disk_writes(few_sources, store, tmp_path, strategy):
     """By steps alone about twenty would be due; the store remembers a disk on which writing one takes longer than the steps between."""
-    (store / DISK_SPEED).write_text(DiskSpeed(gib_per_second=2.0e-4, measured_at=time.time()).model_dump_json())
-    path = spec(tmp_path, *few_sources, hardware=f"{{strategy: {strategy}}}", train="{epochs: 20, learning_rate: 1.0e-3, batch_tokens: 240}")
+    (store / DISK_SPEED).write_text(DiskSpeed(gib_per_second=1.0e-3, measured_at=time.time()).model_dump_json())
+    train = "{epochs: 20, learning_rate: 1.0e-3, batch_tokens: 240}"
+    path = spec(tmp_path, *few_sources, adapter="{kind: lora, rank: 64}", hardware=f"{{strategy: {strategy}}}", train=train)
     said = run("train", path, "--store", store, cwd=tmp_path)
     apart = json.loads((trained(said, store) / "manifest.json").read_text())["job"]["checkpoint_apart"]
     events = [json.loads(line) for line in (store / "tiny" / "logs" / "train.jsonl").read_text().splitlines()]

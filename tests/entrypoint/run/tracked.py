@@ -5,7 +5,7 @@ import re
 import struct
 from collections import defaultdict
 
-TRAIN = "{epochs: 6, learning_rate: 1.0e-3, batch_tokens: 240, checkpoint: {every: 3}}"
+TRAIN = "{epochs: 6, learning_rate: 1.0e-3, batch_tokens: 300, checkpoint: {every: 3}}"
 """Of a spec: 36 steps with the fewer rows."""
 
 
