@@ -133,7 +133,7 @@ def test_wandb_online_goes_on_with_the_run_that_its_server_has(few_sources, stor
         said, _ = process.communicate()
         assert process.returncode == 0 and "goes on from step-" in said, said
     rows = runs.history()
-    wanted = [row for row in json.loads((tmp_path / "out" / "curve.json").read_text()) if "train_runtime" not in row]
+    wanted = [row for row in json.loads((tmp_path / "out" / "curve.json").read_text()) if "train_loss" not in row]
     assert 12 <= told < len(rows)
     learned, judged = ([row for row in rows if name in row] for name in ("train/loss", "eval/loss"))
     assert [row["train/global_step"] for row in learned] == list(range(1, 37))
@@ -143,7 +143,7 @@ def test_wandb_online_goes_on_with_the_run_that_its_server_has(few_sources, stor
     assert {row["step"] for row in wanted if "eval_loss" in row} <= {row["eval/global_step"] for row in judged}
     assert [row["_step"] for row in rows] == list(range(len(rows)))
     assert runs.names == {(tmp_path / "out" / "run.id").read_text()}
-    assert "train_runtime" in json.loads(runs.summary) and json.loads(runs.config)["train"]["value"]["learning_rate"] == 1e-3
+    assert "train_loss" in json.loads(runs.summary) and json.loads(runs.config)["train"]["value"]["learning_rate"] == 1e-3
     assert {(e["mode"], e["missing"], e["failures"]) for e in events(store, "tracked")} == {("online", 0, 0)}
 
 
