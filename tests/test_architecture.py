@@ -63,7 +63,6 @@ ELSEWHERE = {
     "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
     "entrypoint.run.conversation": "tests/entrypoint/run/test_rows.py and test_formats.py have tables of good and bad messages",
     "entrypoint.run.rejection": "a record; every test of rows reads it",
-    "entrypoint.run.row_files": "tests/entrypoint/run/test_text_files.py and test_column_files.py",
     "entrypoint.run.tally": "tests/entrypoint/run/test_data_report.py",
     "entrypoint.run.verdict": "tests/entrypoint/run/test_prepare.py and test_gate.py: every refusal by its words",
     "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",

@@ -12,6 +12,7 @@ from transformers import PrinterCallback
 from entrypoint.run import randomness
 from entrypoint.run.bad_steps import BadSteps
 from entrypoint.run.engine_state import base_optimizer, fragments, restore
+from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.fsdp import full_state, shard
 from entrypoint.run.gather_rows import GatherRows
 from entrypoint.run.judge import Judge
@@ -226,7 +227,7 @@ class SealedTrainer(Optimised, Weighed):
 
     def take(self, checkpoint: Path) -> None:
         """Weights of another step of this run."""
-        restore(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks(), Resume(checkpoint).reader)
+        restore(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks(), FragmentReader(checkpoint))
 
     def _stepping(self) -> Any:
         """The optimizer below accelerate's wrapper."""

@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,8 +21,8 @@ CHUNK = 2**20
 """Bytes or characters that are read at once."""
 
 NO_ROWS = "the file holds no rows"
-BROKEN = (OSError, EOFError, lzma.LZMAError)
-"""What a compressed file that is cut or damaged raises: gzip.BadGzipFile and pyarrow's errors are OSErrors."""
+BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)
+"""What a file that is cut or damaged raises: gzip.BadGzipFile and pyarrow's errors are OSErrors."""
 
 Records = Iterator[tuple[str, Any] | Rejected]
 """Place and value of each row, or why there is none."""
@@ -33,15 +34,8 @@ def read_text_file(path: Path, shown: str, kind: str, skip: int = 0) -> Records:
     try:
         with open_plain(path) as stream:
             yield from reader(stream, shown, skip)
-    except zlib_error() as error:
+    except BROKEN as error:
         yield Rejected(shown, "the file cannot be read to its end", " ".join(str(error).split()), rest_lost=True)
-
-
-def zlib_error() -> tuple[type[Exception], ...]:
-    """What reading a damaged file raises; zlib has an error of its own."""
-    import zlib
-
-    return (*BROKEN, zlib.error)
 
 
 def open_plain(path: Path) -> IO[bytes]:

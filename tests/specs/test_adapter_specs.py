@@ -1,11 +1,9 @@
 """Example specs of adapters and optimizers: valid, planned on a machine that can, and what they say is what the trainer is told."""
 
-import json
 from pathlib import Path
 
-import jsonschema
 import pytest
-from ruamel.yaml import YAML
+from laid_out import check_laid_out
 
 from entrypoint.plan import Inputs, plan_train
 from schemas.facts import Facts
@@ -24,13 +22,7 @@ def test_each_kind_has_one() -> None:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
 def test_valid_and_laid_out_like_the_others(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    load(text, path.name)
-    schema = json.loads((ROOT / "schemas" / "spec.schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(YAML(typ="safe", pure=True).load(text))
-    lines = text.splitlines()
-    assert lines[0] == "# yaml-language-server: $schema=../../schemas/spec.schema.json"
-    assert [line for line in lines if len(line) > 80 or line != line.rstrip()] == []
+    check_laid_out(path)
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)

@@ -1,11 +1,9 @@
 """The specs about data are valid, and planned on a machine without a GPU and on one with."""
 
-import json
 from pathlib import Path
 
-import jsonschema
 import pytest
-from ruamel.yaml import YAML
+from laid_out import check_laid_out
 
 from entrypoint.plan import Inputs, plan_fetch, plan_prepare
 from schemas.facts import Facts
@@ -19,12 +17,7 @@ SCHEMA_LINE = "# yaml-language-server: $schema=../../schemas/spec.schema.json"
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
 def test_valid_and_laid_out(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert load(text, path.name).name == path.stem
-    schema = json.loads((ROOT / "schemas" / "spec.schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(YAML(typ="safe", pure=True).load(text))
-    assert text.splitlines()[0] == SCHEMA_LINE
-    assert [line for line in text.splitlines() if len(line) > 80 or line != line.rstrip()] == []
+    assert check_laid_out(path).name == path.stem
 
 
 @pytest.mark.parametrize("machine", ["cpu2", "h100x1"])

@@ -5,38 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kept_checkpoints import MANIFEST, NOTES, TENSORS, WORK, edit, flip, newest, write
 
-from entrypoint.run.checkpoints import clear_the_way, newest_sealed, newest_valid, remove_old, seal_checkpoint, training_of, valid_at
+from entrypoint.run.checkpoints import clear_the_way, newest_sealed, newest_valid, remove_old, training_of, valid_at
 from schemas.errors import MachineError
-from schemas.manifest import File, Manifest
+from schemas.manifest import File
 
-WORK = "0" * 16
-MANIFEST = Manifest(stage="checkpoint", name="tiny", identity=WORK, request="", job={"ranks": 1}, program="0.1.0", files=())
 MORE = "its manifest lists rank-00001.safetensors, but 1 process(es) wrote it"
-TENSORS, NOTES = "rank-00000.safetensors", "rank-00000.json"
-
-
-def write(folder: Path, step: int, *, sealed: bool = True, manifest: Manifest = MANIFEST, ranks: int = 1) -> Path:
-    """A checkpoint, as the trainer leaves it."""
-    draft = folder / (f"checkpoint-{step}" if sealed else f"step-{step}")
-    draft.mkdir(parents=True)
-    (draft / "state.json").write_text("{}")
-    for rank in range(ranks):
-        (draft / f"rank-{rank:05d}.safetensors").write_bytes(bytes(range(256)) * 20)
-        (draft / f"rank-{rank:05d}.json").write_bytes(f"step {step}".encode() * 50)
-    return seal_checkpoint(draft, step, manifest) if sealed else draft
-
-
-def flip(path: Path, at: int, bit: int = 0) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1 << bit
-    path.write_bytes(content)
-
-
-def newest(folder: Path) -> tuple[str | None, list[str]]:
-    said: list[str] = []
-    found = newest_valid(folder, WORK, said.append)
-    return found.name if found else None, said
 
 
 def test_none(tmp_path: Path) -> None:
@@ -228,74 +203,3 @@ def test_one_that_may_not_be_read_stops_the_run_before_it_starts(users_folder: P
     if closed != TENSORS:  # the plan reads no tensors
         with pytest.raises(MachineError):
             newest_sealed(users_folder, WORK)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder of checkpoints with nothing beside it."""
-    (tmp_path / "checkpoints").mkdir()
-    return tmp_path / "checkpoints"
-
-
-@pytest.mark.parametrize("name", ["step-\u00b2", "step-\u0663", "step-10.mine", "step-", "step--1", "step-007", "step-1e3", "step-" + "9" * 40])
-@pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_what_is_not_ours_is_left_alone(folder: Path, name: str, kind: str) -> None:
-    for step in (1, 2, 3):
-        write(folder, step)
-    put(folder / name, kind)
-    assert newest(folder) == ("step-3", [])
-    clear_the_way(folder, folder / "step-3")
-    remove_old(folder, 1)
-    assert sorted(p.name for p in folder.iterdir()) == sorted(["step-3", name])
-
-
-@pytest.mark.parametrize("kind", ["file", "link"])
-def test_what_has_the_name_of_a_checkpoint_and_is_none(folder: Path, kind: str) -> None:
-    """It is neither read nor removed, and it does not stop the next save of that step."""
-    for step in (1, 2):
-        write(folder, step)
-    put(folder / "step-9", kind)
-    assert newest(folder) == ("step-2", [])
-    clear_the_way(folder, folder / "step-2")
-    remove_old(folder, 1)
-    assert (folder / "step-9").exists()
-    write(folder, 9)
-    assert newest(folder) == ("step-9", [])
-    assert (folder / ".damaged-step-9").exists()
-    assert (folder.parent / "elsewhere" / "kept").exists() is (kind == "link")
-
-
-@pytest.mark.parametrize("kind", ["file", "link", "folder"])
-@pytest.mark.parametrize("name", [".partial-step-11", ".damaged-step-2"])
-def test_left_overs_of_another_kind_are_no_obstacle(folder: Path, name: str, kind: str) -> None:
-    write(folder, 1)
-    flip(write(folder, 2) / TENSORS, 5)
-    put(folder / name, kind)
-    clear_the_way(folder, newest_valid(folder, WORK, lambda _: None))
-    assert sorted(p.name for p in folder.iterdir()) == [".damaged-step-2", "step-1"]
-    assert (folder / ".damaged-step-2" / TENSORS).exists()
-    assert (folder.parent / "elsewhere" / "kept").exists() is (kind == "link")
-
-
-def test_a_file_where_the_folder_belongs(tmp_path: Path) -> None:
-    (tmp_path / ".partial-x").touch()
-    with pytest.raises(MachineError, match=r"\.partial-x is no folder"):
-        newest_sealed(tmp_path / ".partial-x" / "checkpoints", WORK)
-
-
-def put(path: Path, kind: str) -> None:
-    """A folder, a file, or a link to a folder elsewhere that holds a file."""
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "file":
-        path.touch()
-    else:
-        elsewhere = path.parent.parent / "elsewhere"
-        elsewhere.mkdir()
-        (elsewhere / "kept").touch()
-        path.symlink_to(elsewhere)
-
-
-def edit(folder: Path, change: Callable[[Manifest], Manifest]) -> None:
-    path = folder / "manifest.json"
-    path.write_text(change(Manifest.model_validate_json(path.read_text())).model_dump_json())
