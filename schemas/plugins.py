@@ -19,7 +19,7 @@ def check_code(value: str) -> str:
     """Return where a plug-in is, or say what is wrong with its form; looks at no disk."""
     if PLACE.fullmatch(value) and value.isprintable():
         return value
-    fix = f"add the name of what it defines: {value}:NAME" if value.endswith(".py") else "for example /data/focal.py:focal"
+    fix = f"add the name of what it defines: {value}:NAME" if PLACE.fullmatch(f"{value}:NAME") else "for example /data/focal.py:focal"
     raise PydanticCustomError("plugin", "must read FILE.py:NAME, or PACKAGE.MODULE:NAME of an installed package", {"fix": fix})
 
 

@@ -13,9 +13,7 @@ class StopAt:
             return
         before = logs["loss"] if self.smoothed is None else self.smoothed
         self.smoothed = self.smoothing * before + (1 - self.smoothing) * logs["loss"]
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if self.smoothed is not None and self.smoothed < self.loss:
+        if self.smoothed < self.loss:
             control.should_training_stop = True
 
     def state_dict(self):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from known import LLAMA_8B, T4, facts, sealed, spec
+from known import LLAMA_8B, card, facts, sealed, spec
 
 from entrypoint.plan import Inputs, plan_fetch, plan_prepare, plan_train
 from entrypoint.plan.fetch import fetched_roles, refuse_absent
@@ -149,8 +149,8 @@ def test_a_loss_holds_all_logits_in_memory() -> None:
 
 def test_an_optimizer_wants_whole_parameters() -> None:
     """Too large for each GPU: the plan would take shares, and does not here."""
-    large = facts(T4, T4, config=LLAMA_8B)
-    full = "adapter: {kind: lora}\ntrain: {precision: fp16}\n"
+    large = facts(card(18), card(18), config=LLAMA_8B)
+    full = "adapter: {kind: lora}\ntrain: {precision: bf16}\n"
     assert plan_train(spec(full), large, Inputs()).steps[0].job.strategy == "zero3"  # type: ignore[union-attr]
     with pytest.raises(MachineError):
         plan_train(spec(f"{full}plugins: {{optimizer: 'a.py:f'}}"), large, Inputs())
