@@ -47,9 +47,8 @@ def plug_in(trainer: Any, code: PluginCode) -> None:
         trainer.code, trainer.metric = code, lambda outputs, labels: metric(outputs, labels, **options)
     if optimizer := code.get("optimizer"):
         trainer.made_by = lambda groups, rate: _optimizer(code, optimizer(groups, rate, **code.options("optimizer")))
-    if made := code.get("trainer"):
-        if clash := next((name for name in vars(made) if name in vars(trainer)), None):
-            code.wrong("trainer", f"has an attribute {clash}, which this method's trainer sets", "give it another name")
+    if (made := code.get("trainer")) and (clash := next((name for name in vars(made) if name in vars(trainer)), None)):
+        code.wrong("trainer", f"has an attribute {clash}, which this method's trainer sets", "give it another name")
     if callback := code.get("callback"):
         trainer.plugged = Plugged(callback(**code.options("callback")), code)
         trainer.add_callback(trainer.plugged)

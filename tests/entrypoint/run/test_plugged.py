@@ -51,9 +51,10 @@ def test_loss_metric_and_callback_in_one_run_that_is_killed(sources, prepared, t
 
 
 def test_optimizer_and_trainer_on_two_processes_in_one_run_that_is_killed(sources, prepared, tmp_path):
+    every = json.loads((sources[0] / "config.json").read_text())["vocab_size"]
     plugins = (
         f"{{optimizer: {EXAMPLES}/lion.py:Lion, trainer: {EXAMPLES}/penalty.py:Penalty, metric: {EXAMPLES}/top_k.py:top_k, "
-        "options: {optimizer: {beta2: 0.98}, trainer: {strength: 0.01}, metric: {k: 400}}}"
+        f"options: {{optimizer: {{beta2: 0.98}}, trainer: {{strength: 0.01}}, metric: {{k: {every}}}}}}}"
     )
     train = SETTINGS.replace("1.0e-2", "1.0e-3").replace("epochs: 3", "epochs: 1")
     path, store = with_code(sources, prepared, tmp_path, plugins, train=train, hardware="{strategy: ddp}")
@@ -63,7 +64,7 @@ def test_optimizer_and_trainer_on_two_processes_in_one_run_that_is_killed(source
     # LoRA's random halves weigh in from the first step; a validation has the method's loss alone.
     assert trained[0]["loss"] > validations[0]["eval_loss"] + 0.1
     assert validations[-1]["eval_loss"] < validations[0]["eval_loss"]
-    assert {entry["eval_top_400"] for entry in validations} == {1.0}, "every token is one of 400"
+    assert {entry[f"eval_top_{every}"] for entry in validations} == {1.0}, "every token is one of the vocabulary"
 
 
 def test_a_plug_in_that_raises_is_said_with_its_own_traceback(sources, prepared, tmp_path):

@@ -62,7 +62,7 @@ def test_an_installed_module_runs_where_it_is_what_was_fetched(tmp_path: Path, m
     monkeypatch.syspath_prepend(tmp_path / "site")
     text = (package / "part.py").read_text()
     found = code(tmp_path, text, "own_rank_metrics.part")
-    with pytest.raises(StepFailed, match="plugins.loss: own_rank_metrics.part:4: ZeroDivisionError"), found.words():
+    with pytest.raises(StepFailed, match=r"plugins\.loss: own_rank_metrics\.part:4: ZeroDivisionError"), found.words():
         found.get("loss")()
     assert "own_rank_metrics.part" in sys.modules
     other = code(tmp_path, text + "\n", "own_rank_metrics.part")
