@@ -110,9 +110,10 @@ def usable_cores() -> int:
 def usable_ram() -> int:
     """Bytes of RAM, less under a container's memory limit."""
     total = psutil.virtual_memory().total
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (said := limit.read_text().strip()) != "max":
-        return min(total, int(said))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, and v1, where no limit is a number near 2^63
+        limit = Path(f"/sys/fs/cgroup/{name}")
+        if limit.is_file() and (said := limit.read_text().strip()) != "max":
+            total = min(total, int(said))
     return total
 
 

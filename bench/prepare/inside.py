@@ -44,7 +44,7 @@ def write_rows(path: Path, megabytes: int) -> int:
                     size = chance.randint(*LETTERS)
                     question, answer = text[at : at + 200], text[at + 200 : at + size]
                     at += size
-                    if not answer.strip() or not question.strip():
+                    if not answer.strip() or not question.strip() or "<|" in question + answer:  # templates in Python files: the gate rejects them
                         continue
                     question = f"{round_}.{rows} {question}"  # a second round is no repetition
                     line = json.dumps({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}) + "\n"

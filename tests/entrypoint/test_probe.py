@@ -66,6 +66,13 @@ def test_ram_under_a_limit(cgroup: Callable[..., None]) -> None:
     assert probe.usable_ram() == 2**30
 
 
+@pytest.mark.parametrize(("said", "ram"), [("314572800\n", 314572800), ("9223372036854771712\n", psutil.virtual_memory().total)])
+def test_ram_under_a_limit_of_the_older_groups(cgroup: Callable[..., None], tmp_path: Path, said: str, ram: int) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text(said)
+    assert probe.usable_ram() == ram
+
+
 def test_ram_without_a_control_group(cgroup: Callable[..., None]) -> None:
     assert probe.usable_ram() == psutil.virtual_memory().total
 

@@ -147,13 +147,18 @@ def test_a_given_template_comes_with_the_rows(attempt, tmp_path):
     assert (output / "chat_template.jinja").read_text() == given
 
 
-def test_the_template_goes_with_the_weights(sources, tmp_path):
-    """As export reads them, and serving after it."""
-    from tiny import run, spec
+def test_preferences_and_their_template_reach_the_weights(sources, tmp_path):
+    """From a file of preferences to weights whose tokenizer has the template of the spec, as export reads them and serving after it."""
+    from tiny import run, spec, write_rows
     from transformers import AutoTokenizer
 
-    model, data = sources
-    path = spec(tmp_path, model, data, data=f"{{train: [{{source: {data}}}], template: zephyr}}", train="{max_steps: 1, batch_tokens: 240}")
+    data = write_rows(tmp_path / "pairs.jsonl", [{"prompt": f"Case {i}?", "chosen": f"Yes, {i}.", "rejected": "No."} for i in range(20)])
+    changes = {
+        "data": f"{{train: [{{source: {data}}}], template: zephyr, validation: 0%}}",
+        "method": "{kind: dpo}",
+        "train": "{max_steps: 1, batch_tokens: 240}",
+    }
+    path = spec(tmp_path, sources[0], data, **changes)
     for stage in ("fetch", "prepare", "train"):
         run(stage, path, "--store", tmp_path / "store", cwd=tmp_path)
     (weights,) = (tmp_path / "store").glob("tiny/train/*/weights")

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 TRAIN_JOB = TrainJob(
     method=Sft(kind="sft"), adapter=AdapterJob(kind="full"), device="cpu", strategy="single", ranks=1, precision="fp32", epochs=1.0, max_steps=30, learning_rate=1e-3,
-    schedule="linear", warmup=0.0, weight_decay=0.0, max_grad_norm=1.0, micro_batch=1, accumulation=1, gradient_checkpointing=False, checkpoint_every=5, keep=2,
+    weight_decay=0.0, max_grad_norm=1.0, micro_batch=1, accumulation=1, gradient_checkpointing=False, checkpoint_every=5, keep=2,
     seed=1, track=(),
 )  # fmt: skip
 
