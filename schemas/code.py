@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import warnings
 
 from pydantic import Field
 
@@ -56,9 +57,11 @@ def read_code(content: bytes) -> CodeFacts:
     """What the file defines at its top. A file that cannot be parsed is a fact with its fault, not an error."""
     digest = hashlib.sha256(content).hexdigest()
     if len(content) > MAX_BYTES:
-        return CodeFacts(sha256=digest, fault=f"it has {len(content):,} bytes, a plug-in has at most {MAX_BYTES:,}")
+        return CodeFacts(sha256=digest, fault=f"it has more than {MAX_BYTES:,} bytes, which no plug-in has")
     try:
-        tree = ast.parse(content)
+        with warnings.catch_warnings():  # of escapes and the like: for whoever runs it
+            warnings.simplefilter("ignore")
+            tree = ast.parse(content)
     except SyntaxError as error:
         return CodeFacts(sha256=digest, fault=f"line {error.lineno or 1}: {error.msg}")
     except (ValueError, RecursionError, MemoryError) as error:

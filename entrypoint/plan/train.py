@@ -211,7 +211,7 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
             made = Load(
                 kind, rank_of(spec), precision, strategy, ranks, needs.rows, rows.longest, False, bool(gpus), offload, nodes,
                 sequences=needs.sequences, copy=needs.copy, logits=needs.logits, teacher=teacher_weights(spec, facts),
-                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer, all_logits=bool(spec.train.label_smoothing or spec.plugins.loss),
+                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer, all_logits=bool(spec.train.label_smoothing or spec.plugins.loss or spec.plugins.metric),
             )  # fmt: skip
             found += [replace(made, gradient_checkpointing=again) for again in recompute]
     return found

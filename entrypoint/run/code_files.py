@@ -4,7 +4,7 @@ import importlib.metadata as metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from schemas.code import CodeFacts, read_code
+from schemas.code import MAX_BYTES, CodeFacts, read_code
 from schemas.plugins import is_file
 
 
@@ -26,11 +26,17 @@ def find_code(source: str) -> Path | None:
     return None
 
 
+def read_limited(path: Path) -> bytes:
+    """The file, or as much of it as tells that it is too large."""
+    with path.open("rb") as stream:
+        return stream.read(MAX_BYTES + 1)
+
+
 def look_at_code(source: str) -> CodeFacts | None:
     """What a plug-in's file says; None where it is not there or may not be read, which fetch says."""
     path = find_code(source)
     try:
-        return read_code(path.read_bytes()) if path else None
+        return read_code(read_limited(path)) if path else None
     except OSError:
         return None
 

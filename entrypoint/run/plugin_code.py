@@ -23,13 +23,13 @@ class PluginCode:
     def __init__(self, jobs: Mapping[PluginKind, PluginJob], folder: Path | None):
         self.jobs, self.folder = jobs, folder
         self.modules: dict[str, types.ModuleType] = {}
-        self.files: dict[str, PluginKind] = {}
-        """Plug-in by the name of its file in a traceback."""
+        self.files: dict[str, str] = {}
+        """Source by the name of its file in a traceback."""
 
     def get(self, kind: PluginKind) -> Any:
         """The function or class; None where the job names none. Loaded at the first call, inside `words`."""
         job = self.jobs.get(kind)
-        return getattr(self._module(kind, job), job.name) if job else None
+        return getattr(self._module(job), job.name) if job else None
 
     def options(self, kind: PluginKind) -> dict[str, Any]:
         """Its keyword arguments."""
@@ -51,30 +51,31 @@ class PluginCode:
             place = self._place(error)
             if place is None or is_disk_full(error):
                 raise
-            kind, tail, line = place
+            source, tail, line = place
+            kinds = [kind for kind, job in self.jobs.items() if job.source == source]
             print("".join(traceback.format_exception(type(error), error, tail, chain=False)), file=sys.stderr, flush=True)
             said = " ".join(str(error).split())
             raise StepFailed(
-                f"plugins.{kind}: {self.jobs[kind].source}:{line}: {type(error).__name__}{f': {said[:200]}' if said else ''}",
+                f"plugins.{' and '.join(kinds)}: {source}:{line}: {type(error).__name__}{f': {said[:200]}' if said else ''}",
                 "mend the plug-in, run fetch and then the same command again; its traceback is above",
             ) from None
 
-    def _place(self, error: BaseException) -> tuple[PluginKind, types.TracebackType, int] | None:
-        """The plug-in in whose code an error came up, its traceback from its own first frame on, and its last line there."""
-        tail, kind, line = None, None, 0
+    def _place(self, error: BaseException) -> tuple[str, types.TracebackType, int] | None:
+        """The source in whose code an error came up, its traceback from its own first frame on, and its last line there."""
+        tail, source, line = None, None, 0
         here = error.__traceback__
         while here is not None:
             if owner := self.files.get(here.tb_frame.f_code.co_filename):
-                tail, kind, line = tail or here, kind or owner, here.tb_lineno
+                tail, source, line = tail or here, owner, here.tb_lineno
             here = here.tb_next
-        return (kind, tail, line) if tail is not None and kind is not None else None
+        return (source, tail, line) if tail is not None and source is not None else None
 
-    def _module(self, kind: PluginKind, job: PluginJob) -> types.ModuleType:
+    def _module(self, job: PluginJob) -> types.ModuleType:
         if job.source not in self.modules:
             assert self.folder is not None
             content = (self.folder / job.file).read_bytes()
             load = _run_file if is_file(job.source) else _import
-            self.files[_shown(job.source)] = kind
+            self.files[_shown(job.source)] = job.source
             self.modules[job.source] = load(job, content)
         return self.modules[job.source]
 

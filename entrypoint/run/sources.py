@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from entrypoint.run.code_files import find_code
+from entrypoint.run.code_files import find_code, read_limited
 from entrypoint.run.row_names import COMPRESSIONS, SUFFIXES, kind_of
 from entrypoint.run.scan import Found, check_gguf, check_inside, scan_model, unreadable, walk
 from schemas.code import read_code
@@ -143,7 +143,7 @@ def read_plugin(source: str) -> bytes:
         raise MachineError(f"plugins: the module {source} is not installed here", "install its package in the image of train, or name a file")
     if path is None:
         raise UsageError(f"plugins: {source} is not there", near(Path(source)))
-    content = path.read_bytes()
+    content = read_limited(path)
     if fault := read_code(content).fault:
         raise UsageError(f"plugins: {source}: {fault}", "a plug-in is a file of Python that can be parsed")
     return content

@@ -11,6 +11,7 @@ class Penalty:
         if not self.model.training:  # a validation judges the method's loss alone
             return found
         squares = sum(parameter.square().sum() for parameter in model.parameters() if parameter.requires_grad)
-        # Losses of micro-batches are added up to a step's: each brings its share.
-        share = self.strength * squares / self.current_gradient_accumulation_steps
+        # Where a count of the step's tokens is given, losses of micro-batches are added up: each brings its share. Else their mean is taken.
+        parts = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+        share = self.strength * squares / parts
         return (found[0] + share, found[1]) if return_outputs else found + share

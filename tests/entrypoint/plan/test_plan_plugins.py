@@ -142,8 +142,9 @@ def test_identity_of_the_stage_that_runs_it() -> None:
     assert rows[0] != plain[0] and rows[1:] == plain[1:]
 
 
-def test_a_loss_holds_all_logits_in_memory() -> None:
-    plain, own = (plan_train(spec(text), facts(), Inputs()) for text in ("", "plugins: {loss: 'a.py:f'}"))
+@pytest.mark.parametrize("kind", ["loss", "metric"])
+def test_logits_that_all_exist_are_counted(kind: str) -> None:
+    plain, own = (plan_train(spec(text), facts(), Inputs()) for text in ("", f"plugins: {{{kind}: 'a.py:f'}}"))
     assert [d.value for d in own.decisions if d.field == "memory"] != [d.value for d in plain.decisions if d.field == "memory"]
 
 
