@@ -1,5 +1,6 @@
 """A small run, and the command line."""
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,11 @@ def small_disk() -> Iterator[Path]:
         for left in SMALL.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
-    clear()
-    yield SMALL
-    clear()
+    with (SMALL.parent / "tmp" / "small.lock").open("w") as lock:  # there is one, and tests run side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        clear()
+        yield SMALL
+        clear()
 
 
 @pytest.fixture
