@@ -206,7 +206,7 @@ class MlflowClient:
         if self.id_file.is_file():
             self.run_id = self.id_file.read_text(encoding="utf-8")
             self.client.update_run(self.run_id, status="RUNNING")
-            lead = {"train": "train/loss", "eval": "eval/loss", "end": "train/train_runtime"}
+            lead = {"train": "train/loss", "eval": "eval/loss", "end": "train/train_loss"}
             history = {kind: self.client.get_metric_history(self.run_id, name) for kind, name in lead.items()}
             return {kind: max(metric.step for metric in found) for kind, found in history.items() if found}
         experiment = self.client.get_experiment_by_name(self.run.job.project)

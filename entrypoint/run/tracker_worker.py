@@ -45,7 +45,7 @@ Connect = Callable[[bool], Client]
 
 def kind_of(row: Row) -> str:
     """What a row reports: `train`, `eval`, or the `end` of the training."""
-    if "train_runtime" in row:
+    if "train_loss" in row:
         return "end"
     return "eval" if any(name.startswith("eval_") for name in row) else "train"
 
