@@ -1,14 +1,17 @@
 """Spec + store + machine -> the plan of a stage, over the artifacts that are sealed so far."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from entrypoint.documents import read_document
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
-from entrypoint.plan.fetch import places_of, refuse_absent, row_sources, template_file
+from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
+from entrypoint.plan.plugins import check_code, code_sources
 from entrypoint.plan.resume import resume_decision
-from entrypoint.probe import key_file, probe, read_model
+from entrypoint.probe import key_file, look, probe, read_model
 from entrypoint.run.checkpoints import CHECKPOINTS, newest_sealed
+from entrypoint.run.code_files import find_code, look_at_code
 from entrypoint.run.door import read_keys
 from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
@@ -18,14 +21,12 @@ from schemas.load import load
 from schemas.manifest import Sealed
 from schemas.method import teacher_of
 from schemas.plan import Plan, Stage, Step
+from schemas.plugins import KINDS
 from schemas.spec import Spec
 
 STAGES: tuple[Stage, ...] = ("fetch", "prepare", "train", "export", "serve")
 MAKES = {"prepare": "prepared", "train": "trained", "export": "exported"}
 """The role in which a stage's artifact is read by later ones."""
-
-FETCHED = ("model", "data", "teacher")
-"""Those of fetch's steps, in order; the last only where a method has a teacher."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Chain:
 
     def _made(self, stage: Stage) -> bool:
         if stage == "fetch":
-            return None not in (self.inputs.model, self.inputs.data, self.inputs.teacher if teacher_of(self.spec.method) else "")
+            return all(getattr(self.inputs, role) is not None for role in fetched_roles(self.spec))
         return stage in MAKES and getattr(self.inputs, MAKES[stage]) is not None
 
     def folder(self, role: str) -> str:
@@ -92,12 +93,29 @@ def machine(spec: Spec, store: Store) -> Facts:
     models = [source for source in (spec.model.source, teacher_of(spec.method)) if source]
     others = [*row_sources(spec), *filter(None, [template_file(spec)])]
     facts = probe(store.root, (*models, *others), {source: Path(source) for source in models if "://" not in source})
-    steps = plan_fetch(spec, facts).steps
-    for source, step in zip(models, (steps[0], *steps[2:]), strict=True):
-        fetched = _find(step, store, facts)
+    facts = _with_code(facts, code_sources(spec, KINDS))
+    steps = dict(zip(fetched_roles(spec), plan_fetch(spec, facts).steps, strict=True))
+    for source, role in zip(models, ("model", "teacher"), strict=False):
+        fetched = _find(steps[role], store, facts)
         if fetched and (found := read_model(store.root / fetched.folder)):
             facts = facts.model_copy(update={"models": {**facts.models, source: found}})
+    for step in steps.values():
+        if step.job.stage == "fetch" and step.job.role in ("preprocessor", "plugins") and (fetched := _find(step, store, facts)):
+            facts = _with_fetched_code(facts, step.job.sources, store.root / fetched.folder)
     return facts
+
+
+def _with_code(facts: Facts, sources: Iterable[str]) -> Facts:
+    """With what is at hand of plug-ins: the state of their files, and what they define."""
+    state = {source: look(str(find_code(source) or source)) for source in sources}
+    code = {source: found for source in state if (found := look_at_code(source))}
+    return facts.model_copy(update={"sources": {**facts.sources, **state}, "code": code})
+
+
+def _with_fetched_code(facts: Facts, sources: tuple[str, ...], folder: Path) -> Facts:
+    """With what was fetched of plug-ins, and not what lies there now: it is what will run."""
+    code = {source: found for at, source in enumerate(sources) if (found := look_at_code(str(folder / f"{at:02d}.py")))}
+    return facts.model_copy(update={"code": {**facts.code, **code}})
 
 
 def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Chain:
@@ -119,7 +137,7 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             continue
         plans[stage] = plan
         if stage == "fetch":
-            inputs = replace(inputs, **dict(zip(FETCHED, (_find(step, store, facts) for step in plan.steps), strict=False)))
+            inputs = replace(inputs, **dict(zip(fetched_roles(spec), (_find(step, store, facts) for step in plan.steps), strict=True)))
         elif stage in MAKES:
             inputs = replace(inputs, **{MAKES[stage]: _find(plan.steps[0], store, facts)})
     return Chain(spec, facts, inputs, plans, errors)
@@ -132,7 +150,12 @@ def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
     """
     found: list[tuple[Stage, CaissonError]] = []
     fetch = chain.plans["fetch"].steps if "fetch" in chain.plans else ()
-    for step, sealed in zip(fetch, (getattr(chain.inputs, role) for role in FETCHED), strict=False):
+    if fetch_itself:  # the stages that run it are not planned
+        try:
+            check_code(chain.spec, chain.facts)
+        except CaissonError as error:
+            found.append(("fetch", error))
+    for step, sealed in zip(fetch, (getattr(chain.inputs, role) for role in fetched_roles(chain.spec)), strict=False):
         try:
             there = store.find(step) if fetch_itself else sealed
             if not there and step.job.stage == "fetch":

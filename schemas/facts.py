@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Record
+from schemas.code import CodeFacts
 
 Device = Literal["cpu", "cuda"]
 
@@ -115,6 +116,9 @@ class Facts(Record):
 
     sources: dict[str, SourceFacts] = {}
     """By local source."""
+
+    code: dict[str, CodeFacts] = {}
+    """By source, for plug-ins that are at hand."""
 
     @model_validator(mode="after")
     def _accelerators_belong_to_cuda(self) -> "Facts":

@@ -7,6 +7,7 @@ from pydantic import Field
 from schemas.base import Record
 from schemas.data import Format, NamedTemplate, TooLong
 from schemas.method import LossOn, Method, RowKind
+from schemas.plugins import PluginKind
 from schemas.track import TrackerJob
 
 TEMPLATE = "chat_template.jinja"
@@ -17,13 +18,28 @@ class FetchJob(Record):
     """Bring one source into the store."""
 
     stage: Literal["fetch"] = "fetch"
-    role: Literal["model", "data"]
+    role: Literal["model", "data", "preprocessor", "plugins"]
+    """preprocessor: the code that prepare runs; plugins: that of train."""
+
     sources: tuple[str, ...]
     """For data: one a list entry of the spec, in order."""
 
     trust_remote_code: bool = False
     template: str | None = None
     """For data: a Jinja file that goes with the rows, as TEMPLATE."""
+
+
+class PluginJob(Record):
+    """A user's code, as fetched."""
+
+    source: str
+    """File or module, as the spec names it."""
+
+    name: str
+    file: str
+    """Inside the artifact of its stage's plug-ins."""
+
+    options: dict[str, Any] = {}
 
 
 class RowsJob(Record):
@@ -67,6 +83,7 @@ class PrepareJob(Record):
     template: Literal["auto", "given"] | NamedTemplate = "auto"
     """given: the file TEMPLATE beside the rows."""
 
+    preprocessor: PluginJob | None = None
     seed: int
 
 
@@ -188,6 +205,7 @@ class TrainJob(Record):
 
     keep: int
     seed: int
+    plugins: dict[PluginKind, PluginJob] = {}
     track: tuple[TrackerJob, ...]
     """In no identity: where curves go decides no weight."""
 

@@ -109,7 +109,9 @@ def _describe(schema: Node, node: Node, path: str) -> str:
         return f"list of {_describe(schema, item, path)}"
     if node["type"] in ("integer", "number"):
         return ("whole number" if node["type"] == "integer" else "number") + _limits(node)
-    return {"string": "text", "boolean": "`true` or `false`", "object": "mapping of text"}[node["type"]]
+    if node["type"] == "object":
+        return "mapping of text" if node.get("additionalProperties") is not True else "mapping"
+    return {"string": "text", "boolean": "`true` or `false`"}[node["type"]]
 
 
 def _limits(node: Node) -> str:

@@ -10,6 +10,7 @@ from schemas.data import Data
 from schemas.method import Method
 from schemas.model import Model
 from schemas.outcome import Evaluate, Export, Serve
+from schemas.plugins import Plugins
 from schemas.track import Track
 from schemas.train import Hardware, Train
 
@@ -49,6 +50,9 @@ class Spec(Section):
 
     evaluate: Evaluate = Evaluate()
     """The evaluation."""
+
+    plugins: Plugins = Plugins()
+    """A user's own code."""
 
     track: Track = ("tensorboard",)
     """Where the curves go, beside the run's own events: names, or mappings with `kind` and more."""

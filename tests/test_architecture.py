@@ -89,6 +89,10 @@ ELSEWHERE = {
         ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "model", "outcome", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
+    **dict.fromkeys(
+        ("schemas.code", "schemas.contract", "schemas.plugins"),
+        "tests/entrypoint/plan/test_plan_plugins.py has a table of texts and what is said of them, tests/errors/plugins.txt one of specs",
+    ),
     "schemas.facts": "tests/entrypoint/test_probe.py makes them, tests/specs/test_specs.py reads the recorded ones",
     "schemas.packs": "tests/entrypoint/run/test_packing.py compares it with the plain algorithm, tests/entrypoint/plan/test_plan_packing.py counts with it",
     "schemas.manual": "tests/schemas/test_generate.py",
@@ -237,6 +241,7 @@ def test_environment_has_few_readers() -> None:
 BROAD = {
     "entrypoint.run.leaf": "the end of a leaf",
     "entrypoint.run.saver": "its thread hands what it catches to the trainer's",
+    "entrypoint.run.plugin_code": "whatever a user's code raises is the user's to see; what comes from elsewhere goes on",
     "entrypoint.run.tracker_worker": "whatever a tracker's library raises must not end a training",
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from entrypoint.plan.inputs import Inputs
+from entrypoint.plan.plugins import OF_PREPARE, OF_TRAIN, code_sources
 from entrypoint.plan.refuse import refuse_unbuilt
 from entrypoint.plan.step import make_step
 from schemas.data import NAMED_TEMPLATES, Rows
@@ -11,6 +12,7 @@ from schemas.facts import Facts, SourceFacts
 from schemas.job import FetchJob
 from schemas.method import teacher_of
 from schemas.plan import Decision, Plan, Step
+from schemas.plugins import is_file
 from schemas.spec import Spec
 
 TEACHER = "teacher"
@@ -18,7 +20,7 @@ TEACHER = "teacher"
 
 
 def plan_fetch(spec: Spec, facts: Facts) -> Plan:
-    """A step for the model, one for all rows together, and one for a teacher."""
+    """A step for the model, one for all rows together, one for a teacher, and one for the plug-ins of each stage that has some."""
     refuse_unbuilt(spec)
     rows = row_sources(spec)
     model_job = FetchJob(role="model", sources=(spec.model.source,), trust_remote_code=spec.model.trust_remote_code)
@@ -26,6 +28,9 @@ def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     wanted = [(model_job, f"model {spec.model.source}", "models"), (data_job, f"rows of {', '.join(rows)}", "data")]
     if teacher := teacher_of(spec.method):
         wanted.append((model_job.model_copy(update={"sources": (teacher,)}), f"{TEACHER} {teacher}", "models"))
+    for role, kinds in (("preprocessor", OF_PREPARE), ("plugins", OF_TRAIN)):
+        if sources := code_sources(spec, kinds):
+            wanted.append((FetchJob(role=role, sources=sources), f"code of {', '.join(sources)}", "plugins"))
     steps = tuple(
         make_step(
             job, title, folder, facts, Inputs(), (), job.model_dump(mode="json"), extra=_state(places_of(job), facts), disk_bytes=_bytes(places_of(job), facts)
@@ -40,14 +45,23 @@ def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     return Plan(name=spec.name, steps=steps, decisions=tuple(decisions))
 
 
+def fetched_roles(spec: Spec) -> tuple[str, ...]:
+    """What the artifacts of fetch's steps are read as, in the order of the steps."""
+    teacher = ("teacher",) if teacher_of(spec.method) else ()
+    code = (("preprocessor", OF_PREPARE), ("plugins", OF_TRAIN))
+    return ("model", "data", *teacher, *(role for role, kinds in code if code_sources(spec, kinds)))
+
+
 def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
     """Raise UsageError or MachineError where a local source of these steps cannot be read: before the first of them has written anything."""
     for step in steps:
         assert isinstance(step.job, FetchJob)
-        role = "data" if step.job.role == "data" else "method.teacher" if step.title.startswith(TEACHER) else "model.source"
+        role = {"data": "data", "model": "method.teacher" if step.title.startswith(TEACHER) else "model.source"}.get(step.job.role, "plugins")
         for source in places_of(step.job):
             where = "data.template" if source == step.job.template else role
             found = facts.sources.get(source)
+            if found and found.kind == "missing" and role == "plugins" and not is_file(source):
+                raise MachineError(f"plugins: the module {source} is not installed here", "install its package in the image of train, or name a file")
             if found and found.kind == "missing":
                 raise UsageError(
                     f"{where}: {source} is not there",

@@ -12,6 +12,8 @@ class Inputs:
     model: Sealed | None = None
     data: Sealed | None = None
     teacher: Sealed | None = None
+    preprocessor: Sealed | None = None
+    plugins: Sealed | None = None
     prepared: Sealed | None = None
     trained: Sealed | None = None
     exported: Sealed | None = None

@@ -26,6 +26,9 @@ WHY_WHOLE = {
 def check_optimizer(spec: Spec, facts: Facts) -> None:
     """Raises UsageError for an optimizer that the engine cannot hold, MachineError for one that this machine cannot."""
     name, strategy = spec.train.optimizer, spec.hardware.strategy
+    if spec.plugins.optimizer and (spec.hardware.offload != "none" or strategy not in (None, *WHOLE)):
+        engine = strategy or f"offload: {spec.hardware.offload}"
+        raise UsageError(f"plugins.optimizer does not go with {engine}: it is written for whole parameters", "use strategy: ddp or single")
     if name in WHY_WHOLE and (spec.hardware.offload != "none" or strategy not in (None, *WHOLE)):
         engine = strategy or f"offload: {spec.hardware.offload}"
         raise UsageError(
@@ -39,7 +42,7 @@ def check_optimizer(spec: Spec, facts: Facts) -> None:
 
 def strategies(spec: Spec, automatic: list[str]) -> list[str]:
     """Of the automatic strategies those that the optimizer goes with."""
-    return automatic if spec.train.optimizer not in WHY_WHOLE else [name for name in automatic if name in WHOLE]
+    return automatic if spec.train.optimizer not in WHY_WHOLE and not spec.plugins.optimizer else [name for name in automatic if name in WHOLE]
 
 
 def check_validation(spec: Spec, inputs: Inputs) -> None:

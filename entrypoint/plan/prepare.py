@@ -5,6 +5,7 @@ from typing import cast
 from entrypoint.plan.fetch import row_sources
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.model_shape import max_positions
+from entrypoint.plan.plugins import OF_PREPARE, check_code, plugin_jobs
 from entrypoint.plan.step import make_step
 from schemas.data import NAMED_TEMPLATES, Columns, NamedTemplate, Rows
 from schemas.errors import UsageError
@@ -22,6 +23,8 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the fetched model (for its tokenizer and template) and rows."""
     length, decision = row_limit(spec, facts)
     folders = {source: f"{at:02d}" for at, source in enumerate(row_sources(spec))}
+    code = check_code(spec, facts, OF_PREPARE)
+    preprocessor = plugin_jobs(spec, OF_PREPARE).get("preprocessor")
 
     validation = spec.data.validation
     _refuse_split(spec)
@@ -38,6 +41,7 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         too_long=spec.data.too_long,
         max_rejected=spec.data.max_rejected,
         deduplicate=spec.data.deduplicate,
+        preprocessor=preprocessor,
         template="auto" if template is None else cast(NamedTemplate, template) if template in NAMED_TEMPLATES else "given",
         seed=spec.train.seed,
     )
@@ -47,9 +51,11 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         "loss_on": job.loss_on,
         "raw": job.raw,
         "seed": spec.train.seed,
+        "preprocessor": preprocessor.model_dump(mode="json") if preprocessor else None,
     }
-    step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, ("model", "data"), wanted)
-    return Plan(name=spec.name, steps=(step,), decisions=(decision, *_template_decision(spec)))
+    roles = ("model", "data", "preprocessor") if preprocessor else ("model", "data")
+    step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, roles, wanted)
+    return Plan(name=spec.name, steps=(step,), decisions=(decision, *_template_decision(spec), *code))
 
 
 def _rows_job(rows: Rows, folder: str, weight: float) -> RowsJob:

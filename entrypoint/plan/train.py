@@ -19,6 +19,7 @@ from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
 from entrypoint.plan.optimisation import check_optimizer, optimisation_job, strategies, validation_job
 from entrypoint.plan.packing import pack_rows
+from entrypoint.plan.plugins import OF_TRAIN, check_code, check_plugins, plugin_jobs
 from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
 from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
@@ -40,13 +41,15 @@ CPU_RANKS = 2
 
 def roles_of(spec: Spec) -> tuple[str, ...]:
     """What the step reads."""
-    return ("model", "prepared", "teacher") if teacher_of(spec.method) else ("model", "prepared")
+    teacher, code = teacher_of(spec.method), plugin_jobs(spec, OF_TRAIN)
+    return ("model", "prepared", *(("teacher",) if teacher else ()), *(("plugins",) if code else ()))
 
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the fetched model and the prepared shards."""
     check_device(facts)
-    decisions: list[Decision] = show_unlike(facts)
+    check_plugins(spec)
+    decisions: list[Decision] = [*show_unlike(facts), *check_code(spec, facts, OF_TRAIN)]
     check_offload(spec)
     check_optimizer(spec, facts)
     check_nodes(spec, facts, decisions)
@@ -98,6 +101,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         watchdog_seconds=spec.train.watchdog.at_least_seconds,
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
+        plugins=plugin_jobs(spec, OF_TRAIN),
         track=track,
     )
     decisions += show_stop(saves)
@@ -126,7 +130,8 @@ def _wanted(spec: Spec) -> dict[str, Any]:
     """What decides the weights; how often a run is saved and watched, and by which address nodes find each other, does not."""
     apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}, "hardware": {"rendezvous"}}
     wanted = spec.model_dump(mode="json", include={"method", "adapter", "train", "hardware"}, exclude=apart)
-    return {**wanted, "packing": spec.data.packing, "pack_length": spec.data.pack_length}
+    code = {kind: job.model_dump(mode="json") for kind, job in plugin_jobs(spec, OF_TRAIN).items()}
+    return {**wanted, "packing": spec.data.packing, "pack_length": spec.data.pack_length, "plugins": code}
 
 
 def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
@@ -206,7 +211,7 @@ def _candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Lo
             made = Load(
                 kind, rank_of(spec), precision, strategy, ranks, needs.rows, rows.longest, False, bool(gpus), offload, nodes,
                 sequences=needs.sequences, copy=needs.copy, logits=needs.logits, teacher=teacher_weights(spec, facts),
-                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer, all_logits=bool(spec.train.label_smoothing),
+                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer, all_logits=bool(spec.train.label_smoothing or spec.plugins.loss or spec.plugins.metric),
             )  # fmt: skip
             found += [replace(made, gradient_checkpointing=again) for again in recompute]
     return found

@@ -1,15 +1,17 @@
 """Leaf of the stage fetch: one source of a model, or all sources of rows, into the store."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+from entrypoint.run.code_files import version_of
 from entrypoint.run.events import Events, say
 from entrypoint.run.hub_shared import Listing
 from entrypoint.run.hubs import Hub, download, list_files, open_hub
 from entrypoint.run.leaf import run_leaf
 from entrypoint.run.row_names import SUFFIXES
 from entrypoint.run.scan import Found, check_json, choose, scan_model
-from entrypoint.run.sources import Copies, choose_remote, endings, find_model, find_rows, is_hub, read_template, readable, split_source
+from entrypoint.run.sources import Copies, choose_remote, endings, find_model, find_rows, is_hub, read_plugin, read_template, readable, split_source
 from entrypoint.run.transfer import Progress, check_room, copy_file, folder_bytes, sweep
 from schemas.errors import UsageError
 from schemas.job import TEMPLATE, FetchJob, Task
@@ -22,7 +24,8 @@ def fetch(task: Task, events: Events) -> dict[str, Any]:
         raise TypeError(f"fetch was started with a job of the stage {job.stage}")
     output.mkdir(parents=True, exist_ok=True)
     with readable():
-        summary = _fetch_model(job, output, events) if job.role == "model" else _fetch_data(job, output, events)
+        fetching = {"model": _fetch_model, "data": _fetch_data}.get(job.role, _fetch_plugins)
+        summary = fetching(job, output, events)
     files = [p for p in output.rglob("*") if p.is_file()]
     return {"role": job.role, "sources": list(job.sources), "bytes": sum(p.stat().st_size for p in files), "files": len(files), **summary}
 
@@ -101,6 +104,18 @@ def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
         kept.append(TEMPLATE)
     sweep(output, kept)
     return {"commits": commits}
+
+
+def _fetch_plugins(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
+    """A copy of each file, and of an installed module beside it the version of its package: both are in the identity of what runs them."""
+    versions = {}
+    for at, source in enumerate(job.sources):
+        (output / f"{at:02d}.py").write_bytes(read_plugin(source))
+        if version := version_of(source):
+            versions[source] = version
+    (output / "versions.json").write_text(json.dumps(versions, indent=1) + "\n", encoding="utf-8")
+    events.write("copied", sources=list(job.sources))
+    return {"versions": versions}
 
 
 def _download_rows(hub: Hub, listing: Listing, folder: Path, events: Events) -> str | None:

@@ -1,6 +1,8 @@
 """Optimizer, schedule and their arguments for a trainer of transformers."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,11 +30,49 @@ def optimisation_arguments(job: TrainJob, has_validation: bool) -> dict[str, Any
     }
 
 
+def training_arguments(job: TrainJob, folder: Path, recipe: Any, has_validation: bool) -> Any:
+    """The method's arguments; checkpoints lie in `folder`."""
+    return recipe.config(
+        **optimisation_arguments(job, has_validation),
+        output_dir=str(folder),
+        per_device_train_batch_size=job.micro_batch,
+        gradient_accumulation_steps=job.accumulation,
+        num_train_epochs=job.epochs,
+        max_steps=job.max_steps or -1,
+        learning_rate=job.learning_rate,
+        weight_decay=job.weight_decay,
+        max_grad_norm=job.max_grad_norm,
+        bf16=job.precision == "bf16",
+        fp16=job.precision == "fp16",
+        use_cpu=job.device == "cpu",
+        gradient_checkpointing=job.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if job.gradient_checkpointing else None,
+        save_strategy="steps",
+        save_steps=job.checkpoint_every,
+        prediction_loss_only=True,
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        seed=job.seed,
+        data_seed=job.seed,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=job.device == "cuda",
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False if job.strategy == "ddp" else None,
+        deepspeed=job.engine if job.strategy.startswith("zero") else None,
+        **recipe.settings,
+    )
+
+
 class Optimised:
     """For a trainer: its optimizer and schedule by a job. Set `optimisation` and `adapter` before `train`."""
 
     optimisation = OptimisationJob()
     adapter = AdapterJob(kind="full")
+    made_by: Callable[[list[dict[str, Any]], float], Any] | None = None
+    """A user's optimizer, of groups and the learning rate."""
 
     # Of the trainer.
     args: Any
@@ -41,7 +81,11 @@ class Optimised:
     lr_scheduler: Any
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """As transformers'; of lora+ with two learning rates, of muon with two optimizers."""
+        """As transformers'; of lora+ with two learning rates, of muon with two optimizers; or a user's."""
+        if self.optimizer is None and self.made_by is not None:
+            model = model or self.model
+            self.optimizer = self.made_by(self._groups(model, [(n, p) for n, p in model.named_parameters() if p.requires_grad]), self.args.learning_rate)
+            return self.optimizer
         if self.optimizer is not None or (self.optimisation.optimizer != "muon" and self.adapter.ratio is None):
             return super().create_optimizer(model)  # type: ignore[misc]
         model = model or self.model

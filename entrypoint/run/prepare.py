@@ -16,10 +16,12 @@ from entrypoint.run.golden import choose_golden
 from entrypoint.run.leaf import run_leaf
 from entrypoint.run.loadable import check_model, load_tokenizer
 from entrypoint.run.parts import Parts
+from entrypoint.run.plugin_code import PluginCode
+from entrypoint.run.preprocess import Preprocessor
 from entrypoint.run.quiet import hush
 from entrypoint.run.rejection import Rejected
-from entrypoint.run.row_files import Place
-from entrypoint.run.rows import Layout, Row, find_layout, rows_of
+from entrypoint.run.row_files import Place, read_files
+from entrypoint.run.rows import Layout, Reader, Row, find_layout, rows_of
 from entrypoint.run.tally import Source, Tally
 from entrypoint.run.template import Renderer, stop_ids
 from entrypoint.run.verdict import judge
@@ -36,7 +38,9 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     hush()
     check_model(model)
     renderer = load_renderer(model, job, Path(task.inputs["data"]))
-    tally = _Run(task, job, renderer, output, events).run()
+    code = PluginCode({"preprocessor": job.preprocessor} if job.preprocessor else {}, Path(task.inputs.get("preprocessor", "")))
+    with code.words():
+        tally = _Run(task, job, renderer, output, events, Preprocessor(code) if job.preprocessor else read_files).run()
     report = tally.report(job.max_length, job.deduplicate)
     # Beside the folder first: a refused attempt is thrown away, its report is not.
     (output.parent / f"{output.name}.report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -69,6 +73,7 @@ class _Run:
     renderer: Renderer
     output: Path
     events: Events
+    read: Reader
 
     def run(self) -> Tally:
         """Every source through the gate, from where an earlier attempt has sealed."""
@@ -105,7 +110,7 @@ class _Run:
 
     def _look_at(self, rows: RowsJob, split: str, kind: str) -> Source:
         """What a source is, and which of its rows max_rows leaves."""
-        layout = find_layout(self._folder(rows), rows.source, rows.format, rows.columns)
+        layout = find_layout(self._folder(rows), rows.source, rows.format, rows.columns, self.read)
         if isinstance(layout, Rejected):
             raise GateRefused(f"{layout.where}: {layout.reason}: {layout.detail}", f"the first row: {layout.words}")
         found = Source(rows.source, split, layout.format, layout.why, weight=rows.weight, max_rows=rows.max_rows)
@@ -115,7 +120,7 @@ class _Run:
 
     def _rows(self, rows: RowsJob, source: Source, place: Place) -> Iterator[Row | Rejected]:
         layout = Layout(source.format, source.why, rows.columns)
-        return rows_of(self._folder(rows), rows.source, layout, weights=self.job.loss_on == "weight", place=place)
+        return rows_of(self._folder(rows), rows.source, layout, weights=self.job.loss_on == "weight", place=place, read=self.read)
 
     def _folder(self, rows: RowsJob) -> Path:
         return Path(self.task.inputs["data"]) / rows.path

@@ -44,6 +44,7 @@ class Resume:
             "tokens": trainer._total_train_tokens,
             "bad_steps": trainer.bad_steps.counts(),
             "judged": trainer.judge.counts(),
+            "plugged": trainer.plugged.counts() if trainer.plugged else None,
             "validation_due": trainer.validation_due,
             "scheduled": _schedule(trainer).last_epoch,
             "scaler": scaler.state_dict() if scaler is not None else {},
@@ -69,6 +70,8 @@ class Resume:
         trainer._total_train_tokens = state["tokens"]
         trainer.bad_steps.set_counts(state["bad_steps"])
         trainer.judge.set_counts(state["judged"])
+        if trainer.plugged:
+            trainer.plugged.set_counts(state.get("plugged"))
         trainer.validation_due = state.get("validation_due", False)
 
     def set_schedule(self, trainer: Any, base: Any) -> None:

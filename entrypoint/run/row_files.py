@@ -18,6 +18,9 @@ class Place:
     row: int = 0
     """Rows of that file, bad ones included."""
 
+    part: int = 0
+    """Of the last of them, rows that a preprocessor made of it and that were taken; 0 where all were."""
+
 
 def read_files(folder: Path, source: str, place: Place | None = None) -> Records:
     """Every row of a source from `place` on, which is moved along: a run that was stopped goes on there without parsing again."""

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from entrypoint.run.conversation import HALF, Message, is_text
 from entrypoint.run.formats import FORMATS, Kind, detect
 from entrypoint.run.rejection import Fault, Rejected, first_words
 from entrypoint.run.row_files import Place, read_files
+from entrypoint.run.text_files import Records
 
 LOOKED_AT = 20
 """Rows at the start of a source by which its format is found."""
@@ -60,14 +61,18 @@ class Layout:
 MESSAGES = Layout("messages", "", {})
 
 
-def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, str]) -> Layout | Rejected:
+Reader = Callable[[Path, str, Place | None], Records]
+"""Folder, source and place -> rows: those of the files, or what a preprocessor makes of them."""
+
+
+def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, str], read: Reader = read_files) -> Layout | Rejected:
     """The format that the spec names, or that most of the first rows have."""
     if format != "auto":
         return Layout(format, "named in the spec", columns)
     votes: Counter[tuple[str, str]] = Counter()
     first: Any = None
     rows = 0
-    for record in islice(read_files(folder, source), LOOKED_AT):
+    for record in islice(read(folder, source, None), LOOKED_AT):
         if isinstance(record, Rejected):
             continue
         rows += 1
@@ -94,9 +99,11 @@ def read_rows(
     yield from rows_of(folder, source, layout, weights=weights, place=place)
 
 
-def rows_of(folder: Path, source: str, layout: Layout, *, weights: bool = False, place: Place | None = None) -> Iterator[Row | Rejected]:
+def rows_of(
+    folder: Path, source: str, layout: Layout, *, weights: bool = False, place: Place | None = None, read: Reader = read_files
+) -> Iterator[Row | Rejected]:
     """As `read_rows`, with a layout that is known."""
-    for record in read_files(folder, source, place):
+    for record in read(folder, source, place):
         if isinstance(record, Rejected):
             yield record
         else:

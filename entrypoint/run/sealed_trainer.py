@@ -18,6 +18,7 @@ from entrypoint.run.gather_rows import GatherRows
 from entrypoint.run.judge import Judge
 from entrypoint.run.optimised import Optimised
 from entrypoint.run.pace import Pace
+from entrypoint.run.plugged import Plugged
 from entrypoint.run.principal import Principal
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.resume import Resume
@@ -28,9 +29,9 @@ from entrypoint.run.weighed import Weighed
 from schemas.manifest import Manifest
 
 
-def sealed(trainer: type) -> Any:
-    """A trainer class of TRL's, or one over it, with what Caisson promises of every run."""
-    return type(f"Sealed{trainer.__name__}", (SealedTrainer, trainer), {})
+def sealed(trainer: type, *layers: type) -> Any:
+    """A trainer class of TRL's, or one over it, with what Caisson promises of every run; `layers` of plug-ins stand between the two."""
+    return type(f"Sealed{trainer.__name__}", (SealedTrainer, *layers, trainer), {})
 
 
 class SealedTrainer(Optimised, Weighed):
@@ -48,6 +49,9 @@ class SealedTrainer(Optimised, Weighed):
     watchdog: Watchdog
     bad_steps: BadSteps
     judge: Judge
+    plugged: Plugged | None = None
+    """A user's callback."""
+
     principal: Principal | None = None
     """Of an adapter that starts as a part of the weights."""
 

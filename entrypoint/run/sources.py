@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from entrypoint.run.code_files import find_code, read_limited
 from entrypoint.run.row_names import COMPRESSIONS, SUFFIXES, kind_of
 from entrypoint.run.scan import Found, check_gguf, check_inside, scan_model, unreadable, walk
+from schemas.code import read_code
 from schemas.errors import GateRefused, MachineError, UsageError
 from schemas.job import FetchJob
+from schemas.plugins import is_file
 
 METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "package.json", "config.json")
 """Files of JSON that lie beside rows and hold none."""
@@ -31,8 +34,10 @@ def check_local(job: FetchJob) -> None:
         for source in filter(lambda s: not is_hub(s), job.sources):
             if job.role == "model":
                 find_model(source, job.trust_remote_code)
-            else:
+            elif job.role == "data":
                 find_rows(source)
+            else:
+                read_plugin(source)
         if job.template:
             read_template(job.template)
 
@@ -129,6 +134,19 @@ def read_template(source: str) -> str:
     if "messages" not in text:
         raise UsageError(f"data.template: {source} does not use `messages`", "name a Jinja file that renders a list `messages`")
     return text
+
+
+def read_plugin(source: str) -> bytes:
+    """The text of a plug-in's file; raises UsageError for one that is not there or no Python, MachineError for a module that is not installed."""
+    path = find_code(source)
+    if path is None and not is_file(source):
+        raise MachineError(f"plugins: the module {source} is not installed here", "install its package in the image of train, or name a file")
+    if path is None:
+        raise UsageError(f"plugins: {source} is not there", near(Path(source)))
+    content = read_limited(path)
+    if fault := read_code(content).fault:
+        raise UsageError(f"plugins: {source}: {fault}", "a plug-in is a file of Python that can be parsed")
+    return content
 
 
 def near(path: Path) -> str:

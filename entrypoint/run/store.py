@@ -14,7 +14,16 @@ from schemas.errors import MachineError
 from schemas.manifest import FILE_NAME, Sealed
 from schemas.plan import Step
 
-MADE_BY = {"model": "fetch", "data": "fetch", "teacher": "fetch", "prepared": "prepare", "trained": "train", "exported": "export"}
+MADE_BY = {
+    "model": "fetch",
+    "data": "fetch",
+    "teacher": "fetch",
+    "preprocessor": "fetch",
+    "plugins": "fetch",
+    "prepared": "prepare",
+    "trained": "train",
+    "exported": "export",
+}
 """The stage that makes what is read in a role."""
 
 

@@ -12,6 +12,7 @@ from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import lora_config, thawed
 from entrypoint.run.muster import muster
+from entrypoint.run.plugin_code import PluginCode
 from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
 from entrypoint.run.seal import publish, write_durably
 from entrypoint.run.weights import WEIGHTS
@@ -25,7 +26,15 @@ def train(task: Task, events: Events) -> dict[str, Any]:
     output = Path(task.output)
     if (output / WEIGHTS).is_dir():  # trained to the end before the process was stopped
         return _summary(output)
-    trainer = build_trainer(task, events)
+    assert isinstance(task.job, TrainJob)
+    code = PluginCode(task.job.plugins, Path(task.inputs.get("plugins", "")))
+    with code.words():
+        return _train(task, events, code)
+
+
+def _train(task: Task, events: Events, code: PluginCode) -> dict[str, Any]:
+    output = Path(task.output)
+    trainer = build_trainer(task, events, code)
     _go_on(trainer, output / CHECKPOINTS, events)
     trainer.train()
     trainer.saver.wait()
@@ -95,7 +104,7 @@ def _agreed(chosen: Path | None, checkpoints: Path) -> Path | None:
     return checkpoints / told[0] if told[0] else None
 
 
-def build_trainer(task: Task, events: Events) -> Any:
+def build_trainer(task: Task, events: Events, code: PluginCode) -> Any:
     """The trainer for a task; its imports take seconds, so they wait until here."""
     from entrypoint.run.quiet import hush
 
@@ -105,6 +114,8 @@ def build_trainer(task: Task, events: Events) -> Any:
     from entrypoint.run.bad_steps import BadSteps
     from entrypoint.run.judge import Judge
     from entrypoint.run.methods import recipe_of
+    from entrypoint.run.optimised import training_arguments
+    from entrypoint.run.plugged import layers_over, plug_in, trainer_arguments
     from entrypoint.run.principal import Principal
     from entrypoint.run.progress import Progress
     from entrypoint.run.row_order import RowOrder
@@ -127,12 +138,12 @@ def build_trainer(task: Task, events: Events) -> Any:
     validation, rows = token_rows(shards, "validation", job.method.rows), token_rows(shards, "train", job.method.rows)
     assert rows is not None
     # Arguments come first: under ZeRO-3 they decide how the model is built.
-    arguments = _arguments(job, Path(task.output), recipe, has_validation=validation is not None)
+    arguments = training_arguments(job, Path(task.output) / CHECKPOINTS, recipe, has_validation=validation is not None)
     if job.nodes > 1:
         muster(task)
     dealt, validated, collator = _deal(job, shards, recipe, rows, validation)
     model = thawed(recipe.load(model_folder, job), job)
-    trainer = sealed(recipe.trainer)(
+    trainer = sealed(recipe.trainer, *layers_over(recipe.trainer, code))(
         model=model,
         args=arguments,
         fsdp=job.engine if job.strategy == "fsdp" else None,
@@ -142,6 +153,7 @@ def build_trainer(task: Task, events: Events) -> Any:
         peft_config=_peft(job, recipe, model, tokenizer),
         data_collator=collator,
         **recipe.companions(task),
+        **trainer_arguments(code),
     )
     if job.pack_length and job.strategy not in ("fsdp", "zero3"):  # there no process can compute with its part of the model before training begins
         from entrypoint.run.packed_attention import prove
@@ -165,6 +177,7 @@ def build_trainer(task: Task, events: Events) -> Any:
     trainer.segments = [{"after_step": 0, **job.model_dump(mode="json", include=set(HOW)), "image_lock": task.image_lock, "program": __version__}]
     trainer.add_callback(trainer.progress)
     trainer.add_callback(trainer.judge)
+    plug_in(trainer, code)
     if trackers:
         trainer.add_callback(trackers)
     return trainer
@@ -213,43 +226,6 @@ def _reporter(events: Events, packs: Any = None) -> Callable[[int, list[int], fl
             events.write("skipped", step=step, rows=rows, norm=str(norm))
 
     return report
-
-
-def _arguments(job: TrainJob, output: Path, recipe: Any, has_validation: bool) -> Any:
-    from entrypoint.run.optimised import optimisation_arguments
-
-    return recipe.config(
-        **optimisation_arguments(job, has_validation),
-        output_dir=str(output / CHECKPOINTS),
-        per_device_train_batch_size=job.micro_batch,
-        gradient_accumulation_steps=job.accumulation,
-        num_train_epochs=job.epochs,
-        max_steps=job.max_steps or -1,
-        learning_rate=job.learning_rate,
-        weight_decay=job.weight_decay,
-        max_grad_norm=job.max_grad_norm,
-        bf16=job.precision == "bf16",
-        fp16=job.precision == "fp16",
-        use_cpu=job.device == "cpu",
-        gradient_checkpointing=job.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if job.gradient_checkpointing else None,
-        save_strategy="steps",
-        save_steps=job.checkpoint_every,
-        prediction_loss_only=True,
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        seed=job.seed,
-        data_seed=job.seed,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=job.device == "cuda",
-        disable_tqdm=True,
-        ddp_find_unused_parameters=False if job.strategy == "ddp" else None,
-        deepspeed=job.engine if job.strategy.startswith("zero") else None,
-        **recipe.settings,
-    )
 
 
 def _save(trainer: Any, task: Task, output: Path) -> None:

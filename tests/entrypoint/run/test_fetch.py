@@ -208,3 +208,17 @@ def test_unreadable_rows(here, tmp_path):
     (data / "a.jsonl").chmod(0)
     with pytest.raises(MachineError, match="may not be read"):
         here(data / "a.jsonl", role="data")
+
+
+def test_code_is_copied_in_order_and_a_package_with_its_version(here, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("def f(row): return row\n")
+    summary = here(own, "pydantic.version", role="plugins")
+    assert (tmp_path / "out" / "00.py").read_bytes() == own.read_bytes()
+    assert b"VERSION" in (tmp_path / "out" / "01.py").read_bytes()
+    import pydantic
+
+    assert summary["versions"] == json.loads((tmp_path / "out" / "versions.json").read_text()) == {"pydantic.version": f"pydantic {pydantic.VERSION}"}
+    with pytest.raises(UsageError, match=r"own\.py: line 1: invalid syntax"):
+        own.write_text("def f(:")
+        here(own, role="preprocessor")

@@ -51,3 +51,14 @@ def test_rows_in_a_closed_folder_are_not_passed_over(tmp_path, monkeypatch):
         find_rows(f"{tmp_path}/d/**/*.jsonl")
     with pytest.raises(UsageError, match="matches no file"):
         find_rows(f"{tmp_path}/none/**/*.jsonl")
+
+
+def test_a_plug_in_is_read_and_never_run(tmp_path):
+    good, bad = tmp_path / "good.py", tmp_path / "bad.py"
+    good.write_text("raise SystemExit(3)\n")
+    bad.write_text("def f(:\n")
+    check_local(FetchJob(role="plugins", sources=(str(good),)))
+    with pytest.raises(UsageError, match=r"bad\.py: line 1: invalid syntax"):
+        check_local(FetchJob(role="plugins", sources=(str(bad),)))
+    with pytest.raises(UsageError, match=r"gone\.py is not there\n.*did you mean .*good\.py"):
+        check_local(FetchJob(role="preprocessor", sources=(str(tmp_path / "gone.py"),)))
