@@ -1,35 +1,24 @@
-"""Leaves in processes that are forked from this one after its imports, which take most of a short training's time."""
+"""Leaves in processes that are forked from one that has only imported, as imports take most of a short training's time.
 
+That one is not the process of the tests: theirs has computed, and a fork of it would wait for threads that it does not have.
+"""
+
+import multiprocessing
 import os
-import signal
+import socket
 import sys
 import time
-import traceback
-import warnings
+from multiprocessing import forkserver
 from pathlib import Path
+from unittest import mock
 
-import bitsandbytes
-import deepspeed
-import torch
-import trl
+import preloaded
 from tiny import spec
 
-import entrypoint.run.sealed_trainer
 from entrypoint.chain import follow, machine, read_spec
 from entrypoint.plan.export import GOLDEN_TOKENS
-from entrypoint.run.events import Events
 from entrypoint.run.store import Store
-from schemas.errors import CaissonError
 from schemas.job import ExportJob, Task
-
-PORT = 29_611
-IMPORTED = (bitsandbytes, deepspeed, trl, entrypoint.run.sealed_trainer)
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import deepspeed.runtime.zero.muon.muon_optimizer  # what DeepSpeed imports at its start takes torch's compiler along
-
-torch.set_num_threads(1)
-"""A process that has computed with several cannot be forked: the other one would wait for threads that it does not have."""
 
 
 def task_of(folder: Path, store: Path, sources: tuple[Path, Path], **sections: str) -> Task:
@@ -60,48 +49,36 @@ def run_forked(task: Task, kill_after: int | None = None) -> str:
     ranks = getattr(task.job, "ranks", 1)
     log = Path(task.events).with_name("log.txt")
     log.unlink(missing_ok=True)
-    children = [_fork(task, rank, ranks, log) for rank in range(ranks)]
+    context, port = _server(), _free_port()
+    children = [context.Process(target=preloaded.work, args=(task, rank, ranks, port, dict(os.environ), log)) for rank in range(ranks)]
+    for child in children:
+        child.start()
     if kill_after is not None:
         events = Path(task.events)
         before = events.read_text().count('"event": "step"') if events.exists() else 0
         while not events.exists() or events.read_text().count('"event": "step"') < before + kill_after:
-            assert os.waitpid(children[0], os.WNOHANG)[0] == 0, log.read_text()
+            assert children[0].is_alive(), log.read_text()
             time.sleep(0.005)
         for child in children:
-            os.kill(child, signal.SIGKILL)
-    codes = [os.waitpid(child, 0)[1] for child in children]
+            child.kill()
+    for child in children:
+        child.join()
     said = log.read_text()
-    assert kill_after is not None or codes == [0] * ranks, said
+    assert kill_after is not None or [child.exitcode for child in children] == [0] * ranks, said
     return said
 
 
-def _fork(task: Task, rank: int, ranks: int, log: Path) -> int:
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        stream = log.open("a", buffering=1)
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-        sys.stdout = sys.stderr = stream
-        _work(task, rank, ranks)
-        code = 0
-    except CaissonError as error:
-        print(f"{error} [{type(error).__name__}]", flush=True)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+def _server() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([preloaded.__name__])
+    # Python 3.11's server looks for what it shall import in its own path only.
+    with mock.patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(sys.path)}):
+        forkserver.ensure_running()
+    return context
 
 
-def _work(task: Task, rank: int, ranks: int) -> None:
-    if ranks > 1:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(PORT)}
-    os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "DS_ACCELERATOR": "cpu", "TOKENIZERS_PARALLELISM": "false"}
-    warnings.simplefilter("ignore")  # pytest makes errors of them, a process of its own does not
-    from entrypoint.run.export import export
-    from entrypoint.run.train import train
-
-    {"train": train, "export": export}[task.job.stage](task, Events(Path(task.events)))
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
