@@ -140,6 +140,12 @@ class Data(Section):
     deduplicate: bool = False
     """Leave out rows whose content came before in the same split, in any source. Repeats are counted either way."""
 
+    streaming: bool = False
+    """Begin to train once the first rows are prepared; the rest is prepared meanwhile. Wants max_length, train.max_steps, and validation rows of their own or none."""
+
+    part_tokens: Auto[Annotated[int, Field(ge=256, le=1_000_000_000)]] = None
+    """Tokens of one part of rows that are streamed: training begins when the first is prepared, and rows are shuffled within each. auto: 2 million."""
+
     template: Auto[Annotated[str, AfterValidator(check_template)]] = None
     """The chat template: chatml, llama3, zephyr, alpaca, or the path of a Jinja file. It goes with the tuned model. auto: the model's own."""
 
@@ -150,4 +156,6 @@ class Data(Section):
         if self.pack_length is not None and self.max_length is not None and self.pack_length < self.max_length:
             given = {"pack": self.pack_length, "row": self.max_length, "fix": f"write pack_length: {self.max_length} or more"}
             raise PydanticCustomError("packing", "a pack of {pack} tokens cannot hold a row of {row}", given)
+        if self.part_tokens is not None and not self.streaming:
+            raise PydanticCustomError("streaming", "only rows that are streamed come in parts", {"fix": "write streaming: true, or take `part_tokens` out"})
         return self

@@ -14,6 +14,10 @@ TEMPLATE = "chat_template.jinja"
 """In the artifacts of rows, where the spec names a file, and of shards: what training and serving use."""
 
 
+PART_TOKENS = 2_000_000
+"""10 MB, so that writing holds little in memory and a stopped prepare loses little."""
+
+
 class FetchJob(Record):
     """Bring one source into the store."""
 
@@ -84,6 +88,12 @@ class PrepareJob(Record):
     """given: the file TEMPLATE beside the rows."""
 
     preprocessor: PluginJob | None = None
+    part_tokens: int = PART_TOKENS
+    """Tokens of both splits after which a part is sealed."""
+
+    streaming: Literal["head", "rest"] | None = None
+    """head: the validation, and training rows up to the first part that has some; rest: what is behind it, while a training is under way."""
+
     seed: int
 
 
@@ -205,6 +215,9 @@ class TrainJob(Record):
 
     keep: int
     seed: int
+    stream: PrepareJob | None = None
+    """Prepares the rows behind the first part while this trains; None: all are prepared."""
+
     plugins: dict[PluginKind, PluginJob] = {}
     track: tuple[TrackerJob, ...]
     """In no identity: where curves go decides no weight."""

@@ -53,6 +53,8 @@ class PreparedSummary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     train: PreparedSplit
+    """Of rows that are streamed, the first part of them."""
+
     validation: PreparedValidation = PreparedValidation()
 
 

@@ -46,6 +46,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "train.warmup": ("warmup_ratio", "lr_warmup_fraction"),
     "train.warmup_steps": ("num_warmup_steps", "lr_warmup_iters"),
     "train.min_rate": ("min_lr_rate", "min_lr_ratio", "cosine_min_lr_ratio", "min_lr"),
+    "data.part_tokens": ("buffer_size", "shuffle_buffer_size"),
     "train.decay": ("num_decay_steps", "lr_wsd_decay_iters"),
     "train.optimizer": ("optim", "optimizer_type"),
     "train.neftune": ("neftune_noise_alpha",),

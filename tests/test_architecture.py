@@ -46,6 +46,7 @@ ENVIRONMENT = {
     "entrypoint.run.child": "a child inherits this process's environment",
     "entrypoint.run.hub_huggingface": "only writes: the hub's library takes its switches from there, in fetch's own process",
     "entrypoint.run.hub_modelscope": "only writes: as above",
+    "entrypoint.run.row_stream": "a child inherits a rank's environment without the rank",
     "entrypoint.run.gguf": "only writes: a progress bar switched off before tqdm is imported",
 }
 
@@ -69,6 +70,8 @@ ELSEWHERE = {
     "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine; test_resume_optimisation.py, of every optimizer",
     "entrypoint.run.muon": "tests/entrypoint/run/test_optimised.py",
     "entrypoint.run.principal": "tests/entrypoint/run/test_adapters.py and test_resume_optimisation.py",
+    "entrypoint.run.deal": "tests/entrypoint/run/test_train.py, test_packed_rows.py and test_row_stream.py: every training is dealt its rows",
+    "entrypoint.run.stream_watch": "tests/entrypoint/run/test_row_stream.py",
     "entrypoint.run.fsdp": "tests/entrypoint/run/test_resume.py; tests/gpu on a GPU",
     **dict.fromkeys(
         ("entrypoint.run." + part for part in ("progress", "token_rows")),

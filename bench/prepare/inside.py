@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 
 from entrypoint.run.events import Events
-from entrypoint.run.prepare import _Run, load_renderer
+from entrypoint.run.gate_pass import GatePass
+from entrypoint.run.prepare import load_renderer, read_positions
 from entrypoint.run.quiet import hush
+from entrypoint.run.row_files import read_files
 from entrypoint.run.rows import read_rows
 from schemas.job import PrepareJob, RowsJob, Task
 
@@ -89,7 +91,7 @@ def rate(model: Path, work: Path) -> dict:
         alone, alone_spent = time.monotonic() - start, time.process_time() - spent
         clear(work / "out")
         start, spent = time.monotonic(), time.process_time()
-        _Run(wanted, wanted.job, renderer, work / "out", Events(work / "e.jsonl")).run()
+        GatePass(wanted, wanted.job, renderer, Events(work / "e.jsonl"), read_files, read_positions(model)).run()
         whole, whole_spent = time.monotonic() - start, time.process_time() - spent
         trials.append(
             {

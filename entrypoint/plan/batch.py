@@ -39,6 +39,9 @@ class Rows:
     sizes: tuple[tuple[int, int], ...] = ()
     """Different lengths, falling, and how many rows have each; empty where they are not known."""
 
+    streamed: bool = False
+    """Nobody counts them before they are trained on; the mean is that of the first ones."""
+
     def words(self, count: int) -> str:
         """So many of them, for people."""
         return f"{count:,} {'pack' if self.pack else 'row'}{'' if count == 1 else 's'}"
@@ -50,7 +53,7 @@ def step_tokens(spec: Spec, rows: Rows) -> tuple[int, str]:
     if tokens:
         return tokens, "set in the spec"
     if rows.count is None:
-        return BATCH_TOKENS[1], "largest automatic batch until the rows are counted"
+        return BATCH_TOKENS[1], "largest automatic batch, as the rows are streamed" if rows.streamed else "largest automatic batch until the rows are counted"
     epoch = rows.count * rows.mean
     tokens = int(min(max(epoch / STEPS_PER_EPOCH, BATCH_TOKENS[0]), BATCH_TOKENS[1]))
     return tokens, f"{epoch:,.0f} tokens an epoch over {STEPS_PER_EPOCH} steps, kept within {BATCH_TOKENS[0]} and {BATCH_TOKENS[1]:,}"
@@ -59,7 +62,9 @@ def step_tokens(spec: Spec, rows: Rows) -> tuple[int, str]:
 def batch_rows(spec: Spec, rows: Rows, ranks: int, decisions: list[Decision]) -> int:
     """Rows of one optimizer step over all ranks."""
     tokens, why = step_tokens(spec, rows)
-    if rows.assumed:
+    if rows.streamed:
+        why += f"; {'packs are full' if rows.pack else f'mean of the first rows: {rows.mean:.0f} tokens'}"
+    elif rows.assumed:
         why += f"; {'packs' if rows.pack else 'rows'} of {rows.longest:,} tokens assumed until prepare has counted them"
     else:
         why += f"; counted mean {'pack' if rows.pack else 'row'} of {rows.mean:.0f} tokens"
@@ -76,10 +81,10 @@ def checkpoint_every(spec: Spec, rows: Rows, step_rows: int, saves: Saves, decis
     """Optimizer steps between two checkpoints."""
     if spec.train.checkpoint.every:
         return spec.train.checkpoint.every
-    if rows.count is None:
+    if rows.count is None and not rows.streamed:
         return 100
     # As the trainer counts: the last batch of an epoch may be short.
-    steps = spec.train.max_steps or max(1, math.ceil(spec.train.epochs * math.ceil(rows.count / step_rows)))
+    steps = spec.train.max_steps or max(1, math.ceil(spec.train.epochs * math.ceil((rows.count or 1) / step_rows)))
     # An adapter's are small, a whole model's take longer to write than many steps.
     wanted = CHECKPOINTS_PER_RUN if saves.gib < LARGE_CHECKPOINT_GIB else LARGE_CHECKPOINTS_PER_RUN
     every = max(1, -(-steps // wanted))

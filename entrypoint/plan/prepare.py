@@ -1,16 +1,17 @@
 """Plan of the stage prepare: rows to token shards, through the data gate."""
 
-from typing import cast
+from typing import Literal, cast
 
 from entrypoint.plan.fetch import row_sources
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.model_shape import max_positions
 from entrypoint.plan.plugins import OF_PREPARE, check_code, plugin_jobs
 from entrypoint.plan.step import make_step
+from entrypoint.plan.streaming import check_streaming
 from schemas.data import NAMED_TEMPLATES, Columns, NamedTemplate, Rows
 from schemas.errors import UsageError
 from schemas.facts import Facts
-from schemas.job import PrepareJob, RowsJob
+from schemas.job import PART_TOKENS, PrepareJob, RowsJob
 from schemas.method import LossOn
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
@@ -21,15 +22,29 @@ FALLBACK_LENGTH = 2048
 
 def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the fetched model (for its tokenizer and template) and rows."""
-    length, decision = row_limit(spec, facts)
-    folders = {source: f"{at:02d}" for at, source in enumerate(row_sources(spec))}
+    _, decision = row_limit(spec, facts)
     code = check_code(spec, facts, OF_PREPARE)
-    preprocessor = plugin_jobs(spec, OF_PREPARE).get("preprocessor")
-
-    validation = spec.data.validation
     _refuse_split(spec)
-    template = spec.data.template
-    job = PrepareJob(
+    decisions = [decision, *_template_decision(spec), *check_streaming(spec)]
+    job = prepare_job(spec, facts, "head" if spec.data.streaming else None)
+    wanted = {
+        "data": spec.data.model_dump(mode="json", exclude={"packing", "pack_length"}),
+        "rows": spec.method.rows,
+        "loss_on": job.loss_on,
+        "raw": job.raw,
+        "seed": spec.train.seed,
+        "preprocessor": job.preprocessor.model_dump(mode="json") if job.preprocessor else None,
+    }
+    roles = ("model", "data", "preprocessor") if job.preprocessor else ("model", "data")
+    step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, roles, wanted)
+    return Plan(name=spec.name, steps=(step,), decisions=(*decisions, *code))
+
+
+def prepare_job(spec: Spec, facts: Facts, streaming: Literal["head", "rest"] | None) -> PrepareJob:
+    """What the leaf is told; of rows that are streamed, prepare of the first part and train of the rest."""
+    folders = {source: f"{at:02d}" for at, source in enumerate(row_sources(spec))}
+    validation, template = spec.data.validation, spec.data.template
+    return PrepareJob(
         method=spec.method.kind,
         rows=spec.method.rows,
         raw=spec.method.kind == "pretrain",
@@ -37,25 +52,16 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         validation=tuple(_rows_job(r, folders[r.source], 1.0) for r in validation) if isinstance(validation, tuple) else (),
         validation_share=0.0 if isinstance(validation, tuple) else validation,
         loss_on=_loss_on(spec),
-        max_length=length,
+        max_length=row_limit(spec, facts)[0],
         too_long=spec.data.too_long,
         max_rejected=spec.data.max_rejected,
         deduplicate=spec.data.deduplicate,
-        preprocessor=preprocessor,
+        preprocessor=plugin_jobs(spec, OF_PREPARE).get("preprocessor"),
         template="auto" if template is None else cast(NamedTemplate, template) if template in NAMED_TEMPLATES else "given",
+        streaming=streaming,
+        part_tokens=spec.data.part_tokens or PART_TOKENS,
         seed=spec.train.seed,
     )
-    wanted = {
-        "data": spec.data.model_dump(mode="json", exclude={"packing", "pack_length"}),
-        "rows": spec.method.rows,
-        "loss_on": job.loss_on,
-        "raw": job.raw,
-        "seed": spec.train.seed,
-        "preprocessor": preprocessor.model_dump(mode="json") if preprocessor else None,
-    }
-    roles = ("model", "data", "preprocessor") if preprocessor else ("model", "data")
-    step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, roles, wanted)
-    return Plan(name=spec.name, steps=(step,), decisions=(decision, *_template_decision(spec), *code))
 
 
 def _rows_job(rows: Rows, folder: str, weight: float) -> RowsJob:

@@ -20,9 +20,10 @@ from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
 from entrypoint.plan.optimisation import check_optimizer, optimisation_job, strategies, validation_job
 from entrypoint.plan.packing import pack_rows
 from entrypoint.plan.plugins import OF_TRAIN, check_code, check_plugins, plugin_jobs
-from entrypoint.plan.prepare import FALLBACK_LENGTH, row_limit
+from entrypoint.plan.prepare import FALLBACK_LENGTH, prepare_job, row_limit
 from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
+from entrypoint.plan.streaming import check_streaming, stream_roles
 from entrypoint.plan.track import plan_track
 from schemas.errors import UsageError
 from schemas.facts import Facts
@@ -42,7 +43,7 @@ CPU_RANKS = 2
 def roles_of(spec: Spec) -> tuple[str, ...]:
     """What the step reads."""
     teacher, code = teacher_of(spec.method), plugin_jobs(spec, OF_TRAIN)
-    return ("model", "prepared", *(("teacher",) if teacher else ()), *(("plugins",) if code else ()))
+    return ("model", "prepared", *(("teacher",) if teacher else ()), *(("plugins",) if code else ()), *stream_roles(spec))
 
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
@@ -53,6 +54,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     check_offload(spec)
     check_optimizer(spec, facts)
     check_nodes(spec, facts, decisions)
+    check_streaming(spec)
     rows = pack_rows(spec, facts, _rows(spec, facts, inputs), decisions)
     precision = decide_precision(spec, facts, decisions)
     known = facts.models.get(spec.model.source)
@@ -101,6 +103,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         watchdog_seconds=spec.train.watchdog.at_least_seconds,
         keep=spec.train.checkpoint.keep,
         seed=spec.train.seed,
+        stream=prepare_job(spec, facts, "rest") if spec.data.streaming else None,
         plugins=plugin_jobs(spec, OF_TRAIN),
         track=track,
     )
@@ -131,6 +134,8 @@ def _wanted(spec: Spec) -> dict[str, Any]:
     apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}, "hardware": {"rendezvous"}}
     wanted = spec.model_dump(mode="json", include={"method", "adapter", "train", "hardware"}, exclude=apart)
     code = {kind: job.model_dump(mode="json") for kind, job in plugin_jobs(spec, OF_TRAIN).items()}
+    if spec.data.streaming:
+        wanted["data"] = spec.data.model_dump(mode="json")
     return {**wanted, "packing": spec.data.packing, "pack_length": spec.data.pack_length, "plugins": code}
 
 
@@ -141,6 +146,8 @@ def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
         longest = limit if spec.data.max_length else min(limit, FALLBACK_LENGTH)
         return Rows(None, float(longest), longest, assumed=True)
     counted = PreparedSummary.model_validate(inputs.prepared.manifest.summary).train
+    if spec.data.streaming:
+        return Rows(None, counted.tokens / counted.rows, limit, assumed=False, streamed=True)
     return Rows(counted.rows, counted.tokens / counted.rows, counted.longest, assumed=False, sizes=counted.sizes)
 
 

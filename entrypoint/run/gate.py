@@ -15,7 +15,7 @@ from entrypoint.run.formats import METHODS
 from entrypoint.run.long_rows import has_end, split_tokens, split_turns, truncate
 from entrypoint.run.rejection import Fault, Rejected, first_words
 from entrypoint.run.rows import Row
-from entrypoint.run.shards import SHARD_TOKENS, ShardWriter
+from entrypoint.run.shards import ShardWriter
 from entrypoint.run.tally import LISTED, Source, Tally
 from entrypoint.run.template import Encoded, Rendered, Renderer
 from schemas.job import PrepareJob
@@ -52,10 +52,10 @@ class Gate:
         self.workers = ThreadPoolExecutor(AHEAD + 1)  # the tokenizer's own threads are behind both: while one takes the lock, the other's batch goes on
         self.waiting: deque[tuple[list[Admitted], Future[list[Any]]]] = deque()
 
-    def pass_rows(self, found: Iterable[Row | Rejected], split: str | None, source: Source, seal: Callable[[], None]) -> None:
+    def pass_rows(self, found: Iterable[Row | Rejected], split: str | None, source: Source, seal: Callable[[], None] | None = None) -> None:
         """Rows of one source into a split, or into both by their content where `split` is None; `seal` is called where a part of them is full.
 
-        While one batch is encoded without the interpreter's lock, the next is read and rendered and the one before is written.
+        Without `seal` the last batches stay in the tokenizer until `drain`. While one batch is encoded without the interpreter's lock, the next is read and rendered and the one before is written.
         """
         batch: list[Row] = []
         letters = 0
@@ -66,21 +66,30 @@ class Gate:
                 self._reject(row, source)
                 continue
             batch.append(row)
-            letters += len(row.text) + sum(len(m["content"]) for m in row.messages)
+            long = len(row.text) + sum(len(m["content"]) for m in row.messages)
+            letters += long
+            source.letters += long
             if len(batch) >= BATCH_ROWS or letters >= BATCH_LETTERS:
                 self._take(batch, split, source)
                 batch, letters = [], 0
-                if sum(writer.held for writer in self.writers.values()) >= SHARD_TOKENS:
-                    self._drain()
+                if seal is not None and self.is_full:
+                    self.drain()
                     seal()
         self._take(batch, split, source)
-        self._drain()
+        if seal is not None:
+            self.drain()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough is written for a part."""
+        return sum(writer.held for writer in self.writers.values()) >= self.job.part_tokens
 
     def write_part(self, number: int) -> tuple[list[Path], dict[str, np.ndarray]]:
         """The files of a part, and the contents that it brought."""
         return [path for writer in self.writers.values() if (path := writer.flush(number))], self.chooser.take_fresh()
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Write what is still in the tokenizer."""
         while self.waiting:
             self._keep(*self.waiting.popleft())
 

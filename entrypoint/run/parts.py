@@ -23,16 +23,22 @@ class Parts:
         self.number = 0
         """Parts that are sealed."""
 
-    def seal(self, tally: Tally, source: int, place: Place, keys: dict[str, np.ndarray], shards: list[Path]) -> None:
-        """Record a part whose shards are written: `keys` are the contents that it added, by split; reading goes on at `place` of `source`."""
+    def seal(self, tally: Tally, places: dict[int, Place], keys: dict[str, np.ndarray], shards: list[Path], *, ended: bool = False) -> None:
+        """Record a part whose shards are written: `keys` are the contents that it added, by split; reading goes on at `places`, by source. `ended`: no
+        further part follows."""
         files = {path.name: _hash(path) for path in shards}
         for split, added in keys.items():
             path = self.folder / f"{RECORDS}{self.number:05d}.{split}.keys"
             path.write_bytes(added.astype("<u8").tobytes())
             files[path.name] = _hash(path)
-        record = {"job": self.job, "files": files, "source": source, "place": asdict(place), "tally": asdict(tally)}
+        at = {str(source): asdict(place) for source, place in places.items()}
+        record = {"job": self.job, "files": files, "places": at, "ended": ended, "tally": asdict(tally)}
         write_durably(self._record(self.number), json.dumps(record))
         self.number += 1
+
+    def is_sealed(self, number: int) -> bool:
+        """Whether there is a record of this part, read or not."""
+        return self._record(number).is_file()
 
     def _record(self, number: int) -> Path:
         return self.folder / f"{RECORDS}{number:05d}.json"
@@ -42,7 +48,7 @@ class Parts:
         found: dict[str, Any] | None = None
         keys: dict[str, list[np.ndarray]] = {"train": [], "validation": []}
         known: set[str] = set()
-        while record := self._read(self.number):
+        while record := self.read(self.number):
             found = record
             known |= {self._record(self.number).name, *record["files"]}
             for split, lists in keys.items():
@@ -54,7 +60,8 @@ class Parts:
                 path.unlink()
         return (found, {split: np.concatenate(lists) for split, lists in keys.items()}) if found else None
 
-    def _read(self, number: int) -> dict[str, Any] | None:
+    def read(self, number: int) -> dict[str, Any] | None:
+        """The record of a part, where that and all its files are whole."""
         try:
             record: dict[str, Any] = json.loads(self._record(number).read_text(encoding="utf-8"))
         except (OSError, ValueError):

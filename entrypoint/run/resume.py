@@ -59,7 +59,7 @@ class Resume:
 
     def set_position(self, order: Any) -> None:
         """Where the next step begins."""
-        order.epoch, order.start = self.state["epoch"], self.state["start"]
+        order.move(self.state["epoch"], self.state["start"], self.state["step"])
 
     def set_trainer_state(self, trainer: Any) -> None:
         """Count and history."""

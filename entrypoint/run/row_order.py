@@ -54,13 +54,17 @@ class RowOrder:
                 # A rank without a row in the last micro-batch still has to compute something: a row that no loss is taken from.
                 yield [int(row) for row in dealt[self.rank :: self.ranks]] or [masked(int(dealt[0]))]
 
-    def permutation(self, epoch: int) -> np.ndarray:
+    def permutation(self, epoch: int) -> np.ndarray | range:
         """Row numbers in the order of an epoch, int64 of shape (rows,)."""
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
         order = generator.permutation(self.rows)
         return order if self.lengths is None else _grouped(order, self.lengths, generator)
 
-    def step_rows(self) -> np.ndarray:
+    def move(self, epoch: int, start: int, done: int) -> None:
+        """To where the next step begins; `done` steps were taken."""
+        self.epoch, self.start = epoch, start
+
+    def step_rows(self) -> np.ndarray | range:
         """Row numbers of the step at the current position, all ranks."""
         return self.permutation(self.epoch)[self.start : self.start + self.rows_per_step]
 
@@ -94,9 +98,27 @@ def _grouped(order: np.ndarray, lengths: np.ndarray, generator: np.random.Genera
 class InOrder(RowOrder):
     """Each row once, as they lie, dealt out in the same way: for validation."""
 
-    def permutation(self, epoch: int) -> np.ndarray:
+    def permutation(self, epoch: int) -> range:
         """0, 1, 2 and so on."""
-        return np.arange(self.rows)
+        return range(self.rows)
+
+
+class StreamOrder(InOrder):
+    """Positions in a stream of rows, one epoch of as many as a whole run has steps for."""
+
+    def __init__(self, steps: int, micro_batch: int, accumulation: int, rank: int, ranks: int):
+        super().__init__(steps * micro_batch * accumulation * ranks, micro_batch, accumulation, rank, ranks, seed=0)
+        self.steps = steps
+
+    def move(self, epoch: int, start: int, done: int) -> None:
+        """As RowOrder's; with other rows a step than before, the steps that are left reach another end."""
+        super().move(epoch, start, done)
+        self.rows = start + (self.steps - done) * self.rows_per_step
+
+    @property
+    def taken(self) -> int:
+        """Positions that were learned from so far."""
+        return self.rows if self.epoch else self.start
 
 
 def masked(row: int) -> int:

@@ -12,9 +12,6 @@ from safetensors.numpy import load_file, save_file
 
 from entrypoint.run.template import Encoded
 
-SHARD_TOKENS = 2_000_000
-"""Tokens of both splits after which new files begin: 10 MB, so that writing holds little in memory and a stopped run loses little."""
-
 LOOSE_ROWS = 1024
 """Rows that are kept singly before they are put together."""
 
@@ -70,6 +67,12 @@ class ShardWriter:
         return path
 
 
+def read_shard(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of one file."""
+    arrays: dict[str, np.ndarray] = load_file(path)
+    return arrays
+
+
 def read_shards(folder: Path, split: str) -> list[dict[str, np.ndarray]]:
     """The arrays of each file of a split, in order."""
-    return [load_file(path) for path in sorted(folder.glob(f"{split}-*.safetensors"))]
+    return [read_shard(path) for path in sorted(folder.glob(f"{split}-*.safetensors"))]

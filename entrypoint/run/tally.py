@@ -54,6 +54,9 @@ class Source:
     """Why it is taken to have that format."""
 
     read: int = 0
+    letters: int = 0
+    """Of the texts of its rows."""
+
     rejected: int = 0
     weight: float = 1.0
     max_rows: int | None = None
@@ -134,7 +137,7 @@ class Tally:
             "read": self.read,
             "train": self.train.summary(),
             "validation": self.validation.summary(),
-            "sources": [{k: v for k, v in asdict(s).items() if k != "threshold"} for s in self.sources],
+            "sources": [{k: v for k, v in asdict(s).items() if k not in ("threshold", "letters")} for s in self.sources],
             "rejected": self.rejected,
             "rejected_by_reason": dict(by_reason.most_common()),
             "rejected_first": {reason: self.reasons[reason]["first"] for reason, _ in by_reason.most_common()},

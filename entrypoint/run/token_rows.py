@@ -33,9 +33,15 @@ def token_rows(folder: Path, split: str, kind: RowKind = "text") -> PreparedRows
     `input_ids` and `labels` are int64 of shape (tokens,), -100 where no loss is taken. A pair is one entry, the chosen side first:
     `chosen` is its number of tokens. A labelled row has `label`, true for a wanted answer. The arrays go into Arrow as they are: no row is copied one by one.
     """
+    shards = read_shards(folder, split)
+    return rows_of_shards(shards, kind, f"{folder}, {split}") if shards else None
+
+
+def rows_of_shards(shards: list[dict[str, np.ndarray]], kind: RowKind, where: str) -> PreparedRows:
+    """The same of shards that are read; there is at least one."""
     disable_progress_bars()
-    tables = [_table(shard, kind, f"{folder}, {split}") for shard in read_shards(folder, split)]
-    return PreparedRows(InMemoryTable(pa.concat_tables(tables))).with_format("numpy") if tables else None
+    rows: PreparedRows = PreparedRows(InMemoryTable(pa.concat_tables([_table(shard, kind, where) for shard in shards]))).with_format("numpy")
+    return rows
 
 
 def _table(shard: dict[str, np.ndarray], kind: RowKind, where: str) -> pa.Table:

@@ -14,6 +14,7 @@ from entrypoint.run.load_model import lora_config, thawed
 from entrypoint.run.muster import muster
 from entrypoint.run.plugin_code import PluginCode
 from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
+from entrypoint.run.row_stream import clear_stream
 from entrypoint.run.seal import publish, write_durably
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import Interrupted
@@ -34,10 +35,14 @@ def train(task: Task, events: Events) -> dict[str, Any]:
 
 def _train(task: Task, events: Events, code: PluginCode) -> dict[str, Any]:
     output = Path(task.output)
-    trainer = build_trainer(task, events, code)
-    _go_on(trainer, output / CHECKPOINTS, events)
-    trainer.train()
-    trainer.saver.wait()
+    trainer, stream = build_trainer(task, events, code)
+    try:
+        _go_on(trainer, output / CHECKPOINTS, events)
+        trainer.train()
+        trainer.saver.wait()
+    finally:
+        if stream:
+            stream.end()
     if trainer.stop_asked and trainer.state.global_step < trainer.state.max_steps:
         trainer.accelerator.wait_for_everyone()  # the first that leaves starts the clock of the others: it has to be sealed by then
         raise Interrupted(
@@ -104,24 +109,23 @@ def _agreed(chosen: Path | None, checkpoints: Path) -> Path | None:
     return checkpoints / told[0] if told[0] else None
 
 
-def build_trainer(task: Task, events: Events, code: PluginCode) -> Any:
-    """The trainer for a task; its imports take seconds, so they wait until here."""
+def build_trainer(task: Task, events: Events, code: PluginCode) -> tuple[Any, Any]:
+    """The trainer for a task, and the RowStream that it learns from, where rows are streamed; its imports take seconds, so they wait until here."""
     from entrypoint.run.quiet import hush
 
     hush()  # before the imports that speak while they are imported
     from transformers import AutoTokenizer
 
     from entrypoint.run.bad_steps import BadSteps
+    from entrypoint.run.deal import deal
     from entrypoint.run.judge import Judge
     from entrypoint.run.methods import recipe_of
     from entrypoint.run.optimised import training_arguments
     from entrypoint.run.plugged import layers_over, plug_in, trainer_arguments
     from entrypoint.run.principal import Principal
     from entrypoint.run.progress import Progress
-    from entrypoint.run.row_order import RowOrder
     from entrypoint.run.saver import Saver
     from entrypoint.run.sealed_trainer import sealed
-    from entrypoint.run.token_rows import row_lengths, token_rows
     from entrypoint.run.trackers import Trackers
     from entrypoint.run.watchdog import Watchdog
 
@@ -135,23 +139,21 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> Any:
     if (shards / TEMPLATE).is_file():  # goes with the weights to export and serving
         tokenizer.chat_template = (shards / TEMPLATE).read_text(encoding="utf-8")
     recipe = recipe_of(job, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-    validation, rows = token_rows(shards, "validation", job.method.rows), token_rows(shards, "train", job.method.rows)
-    assert rows is not None
+    given = deal(task, recipe)
     # Arguments come first: under ZeRO-3 they decide how the model is built.
-    arguments = training_arguments(job, Path(task.output) / CHECKPOINTS, recipe, has_validation=validation is not None)
+    arguments = training_arguments(job, Path(task.output) / CHECKPOINTS, recipe, has_validation=given.validation is not None)
     if job.nodes > 1:
         muster(task)
-    dealt, validated, collator = _deal(job, shards, recipe, rows, validation)
     model = thawed(recipe.load(model_folder, job), job)
     trainer = sealed(recipe.trainer, *layers_over(recipe.trainer, code))(
         model=model,
         args=arguments,
         fsdp=job.engine if job.strategy == "fsdp" else None,
-        train_dataset=rows,
-        eval_dataset=validation,
+        train_dataset=given.rows,
+        eval_dataset=given.validation,
         processing_class=tokenizer,
         peft_config=_peft(job, recipe, model, tokenizer),
-        data_collator=collator,
+        data_collator=given.collator,
         **recipe.companions(task),
         **trainer_arguments(code),
     )
@@ -159,13 +161,11 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> Any:
         from entrypoint.run.packed_attention import prove
 
         prove(trainer.model)
-    trainer.dealt, trainer.validated = dealt, validated
+    given.hand_to(trainer)
     trainer.progress = Progress(events)
-    lengths = row_lengths(shards, "train") if job.optimisation.group_by_length else None
-    trainer.order = RowOrder(len(dealt), job.micro_batch, job.accumulation, rank(), ranks(), job.seed, lengths)
     trainer.saver = Saver(Path(task.output) / CHECKPOINTS, job.keep, rank(), ranks(), trainer.progress.sealed)
     trainer.watchdog = Watchdog(job.watchdog_times, job.watchdog_seconds)
-    trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events, dealt.packs if job.pack_length else None))
+    trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events, given.rows_of))
     trainer.optimisation, trainer.adapter = job.optimisation, job.adapter
     trainer.principal = Principal(job.adapter.kind) if job.adapter.kind in ("pissa", "olora") else None
     trainer.judge = Judge(job.validation, events)
@@ -180,7 +180,7 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> Any:
     plug_in(trainer, code)
     if trackers:
         trainer.add_callback(trackers)
-    return trainer
+    return trainer, given.stream
 
 
 def _peft(job: TrainJob, recipe: Any, model: Any, tokenizer: Any) -> Any:
@@ -192,20 +192,6 @@ def _peft(job: TrainJob, recipe: Any, model: Any, tokenizer: Any) -> Any:
     return config
 
 
-def _deal(job: TrainJob, shards: Path, recipe: Any, rows: Any, validation: Any) -> tuple[Any, Any, Any]:
-    """What is dealt out in training and in validation, and the collator: rows, padded, or packs."""
-    if job.pack_length:
-        from entrypoint.run.packed_rows import DealtPacks, collate
-        from entrypoint.run.packing import Packs
-        from entrypoint.run.token_rows import row_lengths
-
-        train = DealtPacks(rows, Packs(row_lengths(shards, "train"), job.pack_length))
-        return train, DealtPacks(validation, Packs(row_lengths(shards, "validation"), job.pack_length)) if validation else None, collate
-    from entrypoint.run.token_rows import DealtRows
-
-    return DealtRows(rows), DealtRows(validation) if validation else None, recipe.collator
-
-
 def _be_deterministic(job: TrainJob) -> None:
     """The same bits from the same start: kernels whose sums depend on timing are refused by torch."""
     if job.deterministic:
@@ -215,12 +201,11 @@ def _be_deterministic(job: TrainJob) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _reporter(events: Events, packs: Any = None) -> Callable[[int, list[int], float], None]:
+def _reporter(events: Events, rows_of: Callable[[int], list[int]]) -> Callable[[int, list[int], float], None]:
     """Says and records a step that was skipped."""
 
     def report(step: int, rows: list[int], norm: float) -> None:
-        if packs is not None:
-            rows = [int(row) for pack in rows for row in packs.rows(pack)]
+        rows = [row for number in rows for row in rows_of(number)]
         if is_first():
             say(f"  step {step} is skipped: its gradients are not numbers (rows {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''})")
             events.write("skipped", step=step, rows=rows, norm=str(norm))
@@ -241,7 +226,10 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     for card in draft.glob("README.md"):
         card.unlink()
     curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
-    for name, content in {"curve": curve, "measured": _measured(trainer), "segments": trainer.segments}.items():
+    told = {"curve": curve, "measured": _measured(trainer), "segments": trainer.segments}
+    if task.job.stage == "train" and task.job.stream:
+        told["report"] = trainer.dealt.report(trainer.order.taken, task.job.stream.max_length, task.job.stream.deduplicate)
+    for name, content in told.items():
         write_durably(output / f"{name}.json", json.dumps(content, indent=1) + "\n")
     if trainer.principal is not None:
         trainer.principal.convert(draft)
@@ -258,6 +246,7 @@ def _measured(trainer: Any) -> dict[str, float]:
 
 def _summary(output: Path) -> dict[str, Any]:
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+    clear_stream(output)
     curve = json.loads((output / "curve.json").read_text(encoding="utf-8"))
     losses = [entry["loss"] for entry in curve if "loss" in entry]
     evaluated = [entry["eval_loss"] for entry in curve if "eval_loss" in entry]

@@ -14,6 +14,7 @@ import trl
 import entrypoint.run.sealed_trainer
 from entrypoint.run.events import Events
 from entrypoint.run.export import export
+from entrypoint.run.prepare import prepare
 from entrypoint.run.train import train
 from schemas.errors import CaissonError
 from schemas.job import Task
@@ -38,7 +39,7 @@ def work(task: Task, rank: int, ranks: int, port: int, environment: dict[str, st
     torch.set_num_threads(1)
     code = 1
     try:
-        {"train": train, "export": export}[task.job.stage](task, Events(Path(task.events)))
+        {"prepare": prepare, "train": train, "export": export}[task.job.stage](task, Events(Path(task.events)))
         code = 0
     except CaissonError as error:
         print(f"{error} [{type(error).__name__}]", flush=True)

@@ -22,7 +22,7 @@ class Stopped(BaseException):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Parts of some twenty rows."""
+    """Batches of a few rows, so that parts of some twenty are full where they should be."""
     monkeypatch.setattr(gate, "SHARD_TOKENS", 1000)
     monkeypatch.setattr(gate, "BATCH_ROWS", 8)
 
@@ -35,24 +35,24 @@ def files(output):
 @pytest.mark.parametrize("damage", [None, "shard", "record"])
 def test_the_same_bytes(attempt, small_parts, monkeypatch, stops, damage):
     kept = {"weight": 1.5, "max_rows": 220}
-    _, calm = attempt(ROWS, out="calm", source=kept, deduplicate=True)
+    _, calm = attempt(ROWS, part_tokens=1000, out="calm", source=kept, deduplicate=True)
     assert len(list(calm.glob("train-*"))) > 6
     seal = Parts.seal
     for stop in stops:
         left = [stop]
 
-        def stopping(self, *arguments, left=left):
+        def stopping(self, *arguments, left=left, **more):
             if not left[0]:
                 raise Stopped
             left[0] -= 1
-            seal(self, *arguments)
+            seal(self, *arguments, **more)
 
         monkeypatch.setattr(Parts, "seal", stopping)
         with pytest.raises(Stopped):
-            attempt(ROWS, source=kept, deduplicate=True)
+            attempt(ROWS, part_tokens=1000, source=kept, deduplicate=True)
         monkeypatch.setattr(Parts, "seal", seal)
         _spoil(calm.parent / "out", damage)
-    _, output = attempt(ROWS, source=kept, deduplicate=True)
+    _, output = attempt(ROWS, part_tokens=1000, source=kept, deduplicate=True)
     assert files(output) == files(calm)
 
 
@@ -64,12 +64,12 @@ def _spoil(output, damage):
 
 
 def test_parts_of_another_job_are_not_used(attempt, small_parts, monkeypatch):
-    def stopping(self, *arguments):
+    def stopping(self, *arguments, **more):
         raise Stopped
 
     with monkeypatch.context() as patch:
         patch.setattr(Parts, "seal", stopping)
         with pytest.raises(Stopped):
-            attempt(ROWS)
-    _, output = attempt(ROWS, seed=18)
-    assert files(output) == files(attempt(ROWS, seed=18, out="calm")[1])
+            attempt(ROWS, part_tokens=1000)
+    _, output = attempt(ROWS, part_tokens=1000, seed=18)
+    assert files(output) == files(attempt(ROWS, part_tokens=1000, seed=18, out="calm")[1])

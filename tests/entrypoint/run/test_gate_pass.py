@@ -1,0 +1,111 @@
+"""Rows that are streamed: the first part, the rest behind it, and turns of several sources."""
+
+import json
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from gate_run import attempt, line, model
+from tiny import rows
+
+from entrypoint.run.gate_pass import TURN_ROWS, key_of
+from entrypoint.run.parts import Parts
+from entrypoint.run.shards import read_shard
+from schemas.errors import GateRefused
+from schemas.job import RowsJob
+
+pytestmark = pytest.mark.image
+__all__ = ["attempt", "model"]
+
+MANY, OTHER = rows(1500), [{"messages": [{"role": "user", "content": f"Other {i}?"}, {"role": "assistant", "content": "Yes, other."}]} for i in range(600)]
+STREAMED = {"validation_share": 0.0, "part_tokens": 12_000}
+
+
+def files(output):
+    return {p.name: p.read_bytes() for p in output.iterdir() if p.suffix != ".jinja" and p.name not in ("report.json", "golden.json")}
+
+
+def lengths(output, split="train"):
+    return [int(b - a) for path in sorted(output.glob(f"{split}-*")) for s in [read_shard(path)] for a, b in zip(s["starts"], s["starts"][1:], strict=False)]
+
+
+@pytest.fixture
+def two(attempt, tmp_path):
+    """Streams two sources of unlike size with a validation, each call into the same folder."""
+
+    def run(streaming, out="out", **changes):
+        (tmp_path / "data" / "02").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "02" / "rows.jsonl").write_bytes(b"".join(map(line, OTHER)))
+        train = (RowsJob(path="00", source="/data/many.jsonl", format="auto"), RowsJob(path="02", source="/data/other.jsonl", format="auto"))
+        return attempt(MANY, validation=rows(9), out=out, **{**STREAMED, "streaming": streaming, "train": train, **changes})
+
+    return run
+
+
+def test_the_first_part_then_the_rest(two):
+    summary, output = two("head")
+    assert summary["streaming"] and 0 < summary["train"]["rows"] < 1500
+    assert summary["validation"]["rows"] == 9 and len(lengths(output, "validation")) == 9
+    first = files(output)
+    two("rest")
+    assert {name: content for name, content in files(output).items() if name in first} == first, "the rest lies behind it"
+    assert len(lengths(output)) == 2100, "every row once"
+    records = [json.loads(path.read_text()) for path in sorted(output.glob("part-*.json"))]
+    assert len(records) > 4 and [r["ended"] for r in records] == [False] * (len(records) - 1) + [True]
+    reads = [[s["read"] for s in record["tally"]["sources"]] for record in records]
+    assert reads[0][1] == TURN_ROWS, "a turn fills this part"
+    assert all(read[2] for read in reads[1:]), "the other source has had its turn by the second"
+    assert reads[-1][1:] == [1500, 600]
+    again = files(output)
+    two("rest")
+    assert files(output) == again, "nothing is left to do"
+
+
+class Stopped(BaseException):
+    """As a kill between two instructions."""
+
+
+@pytest.mark.parametrize("stops", [(0,), (1, 0), (2,)])
+def test_killed_and_gone_on_with_to_the_same_bytes(two, monkeypatch, stops):
+    two("head", out="calm")
+    _, calm = two("rest", out="calm")
+    two("head")
+    seal = Parts.seal
+    for stop in stops:
+        left = [stop]
+
+        def stopping(self, *arguments, left=left, **more):
+            if not left[0]:
+                raise Stopped
+            left[0] -= 1
+            seal(self, *arguments, **more)
+
+        monkeypatch.setattr(Parts, "seal", stopping)
+        with pytest.raises(Stopped):
+            two("rest")
+        monkeypatch.setattr(Parts, "seal", seal)
+    _, output = two("rest")
+    assert files(output) == files(calm)
+
+
+def test_a_short_source_is_all_in_the_first_part(attempt):
+    summary, output = attempt(rows(30), **STREAMED, streaming="head")
+    assert summary["train"]["rows"] == 30
+    assert json.loads((output / "part-00000.json").read_text())["ended"]
+    _, rest = attempt(rows(30), **STREAMED, streaming="rest")
+    assert len(lengths(rest)) == 30
+
+
+def test_bad_rows_far_behind_refuse_the_rest(attempt):
+    bad = [{"messages": []}] * 200
+    attempt([*MANY, *bad], **STREAMED, streaming="head")
+    with pytest.raises(GateRefused, match="rows are bad"):
+        attempt([*MANY, *bad], **STREAMED, streaming="rest")
+
+
+def test_the_key_binds_first_part_and_rest(attempt):
+    from schemas.job import PrepareJob
+
+    job = PrepareJob(train=(), loss_on="all", max_length=16, too_long="drop", max_rejected=0.0, seed=1, streaming="head")
+    assert key_of(job) == key_of(job.model_copy(update={"streaming": "rest"})) != key_of(job.model_copy(update={"seed": 2}))
