@@ -6,8 +6,10 @@ from pydantic import Field
 
 from schemas.base import Record
 from schemas.data import Format, NamedTemplate, TooLong
+from schemas.export_job import ExportJob
 from schemas.method import LossOn, Method, RowKind
 from schemas.plugins import PluginKind
+from schemas.serve_job import ServeJob
 from schemas.track import TrackerJob
 
 TEMPLATE = "chat_template.jinja"
@@ -237,28 +239,6 @@ HOW = (
     "deterministic",
 )
 """Fields of a TrainJob that another machine may decide otherwise and still go on from its checkpoints, if not bit for bit."""
-
-
-class ExportJob(Record):
-    """Trained weights to a folder that any engine loads."""
-
-    stage: Literal["export"] = "export"
-    kind: Literal["safetensors"]
-    dtype: Literal["bf16"]
-    golden_tokens: int
-    """Tokens of each greedy answer that must agree."""
-
-
-class ServeJob(Record):
-    """The engine's command line, without its key."""
-
-    stage: Literal["serve"] = "serve"
-    served_name: str
-    arguments: tuple[str, ...]
-    """For vLLM's own parser."""
-
-    key_file: str = "/run/secrets/api_key"
-    """Where the API keys are, one a line; the keys themselves are in no plan, argument or environment."""
 
 
 Job = Annotated[FetchJob | PrepareJob | TrainJob | ExportJob | ServeJob, Field(discriminator="stage")]

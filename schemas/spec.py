@@ -7,10 +7,12 @@ from pydantic import Field
 from schemas.adapter import Adapter, AutoAdapter
 from schemas.base import Many, Section
 from schemas.data import Data
+from schemas.evaluate import Evaluate
+from schemas.export import Export
 from schemas.method import Method
 from schemas.model import Model
-from schemas.outcome import Evaluate, Export, Serve
 from schemas.plugins import Plugins
+from schemas.serve import Serve
 from schemas.track import Track
 from schemas.train import Hardware, Train
 

@@ -89,7 +89,7 @@ ELSEWHERE = {
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     **dict.fromkeys(
-        ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "model", "outcome", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
+        ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     **dict.fromkeys(

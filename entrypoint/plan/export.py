@@ -2,8 +2,8 @@
 
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.step import make_step
+from schemas.export_job import ExportJob
 from schemas.facts import Facts
-from schemas.job import ExportJob
 from schemas.plan import Decision, Plan
 from schemas.spec import Spec
 

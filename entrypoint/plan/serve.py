@@ -7,8 +7,8 @@ from entrypoint.plan.model_shape import ModelShape, max_positions, read_shape
 from entrypoint.plan.step import make_step
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts
-from schemas.job import ServeJob
 from schemas.plan import Decision, Plan
+from schemas.serve_job import ServeJob
 from schemas.spec import Spec
 
 PORT = 8000

@@ -13,7 +13,8 @@ from entrypoint.run.load_model import load_plain
 from entrypoint.run.reward_head import allowed, is_judge, largest_difference, load_merged, load_trained, reward
 from entrypoint.run.weights import WEIGHTS
 from schemas.errors import GateRefused
-from schemas.job import ExportJob, Task
+from schemas.export_job import ExportJob
+from schemas.job import Task
 
 SHARD_SIZE = "4GB"
 

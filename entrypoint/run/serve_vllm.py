@@ -7,7 +7,8 @@ from pathlib import Path
 
 from entrypoint.run.door import install_keys, read_keys
 from schemas.errors import CaissonError, Interrupted
-from schemas.job import ServeJob, Task
+from schemas.job import Task
+from schemas.serve_job import ServeJob
 
 ENGINE = "vllm.entrypoints.openai.api_server"
 

@@ -14,7 +14,7 @@ from entrypoint.chain import STAGES
 from entrypoint.cli import cli
 from entrypoint.plan.saves import COMPOSE_GRACE
 from entrypoint.run.door import OPEN
-from schemas.job import ServeJob
+from schemas.serve_job import ServeJob
 
 FILES = [ROOT / "compose.yaml", *sorted((ROOT / "compose").glob("*.yaml"))]
 TOOLS = {"plan", "status", "doctor", "ask"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from entrypoint.render import describe, show_line, show_plan, show_table
+from schemas.export_job import ExportJob
 from schemas.facts import Accelerator, Facts
-from schemas.job import ExportJob
 from schemas.plan import Decision, Plan, Step
 
 ROOT = Path(__file__).resolve().parents[2]

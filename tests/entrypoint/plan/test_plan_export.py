@@ -3,7 +3,7 @@
 from known import H100, facts, inputs, sealed, spec, why
 
 from entrypoint.plan import plan_export
-from schemas.job import ExportJob
+from schemas.export_job import ExportJob
 
 
 def test_step() -> None:

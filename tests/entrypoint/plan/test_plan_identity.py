@@ -8,8 +8,10 @@ from pydantic import BaseModel
 
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train
 from entrypoint.plan.identity import APART, digest, identity_of, request_of
-from schemas.job import AdapterJob, ExportJob, FetchJob, OptimisationJob, PrepareJob, RowsJob, ServeJob, TrainJob
+from schemas.export_job import ExportJob
+from schemas.job import AdapterJob, FetchJob, OptimisationJob, PrepareJob, RowsJob, TrainJob
 from schemas.method import Sft
+from schemas.serve_job import ServeJob
 from schemas.track import TrackerJob
 
 JOBS: dict[str, BaseModel] = {

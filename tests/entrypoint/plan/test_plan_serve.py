@@ -8,8 +8,8 @@ from known import H100, LLAMA_8B, T4, card, facts, inputs, spec, why
 from entrypoint.plan import plan_serve
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Accelerator, Facts
-from schemas.job import ServeJob
 from schemas.plan import Plan
+from schemas.serve_job import ServeJob
 
 
 def plan_of(machine: Facts, text: str = "") -> Plan:

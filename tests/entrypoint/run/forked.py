@@ -18,7 +18,8 @@ from tiny import spec
 from entrypoint.chain import follow, machine, read_spec
 from entrypoint.plan.export import GOLDEN_TOKENS
 from entrypoint.run.store import Store
-from schemas.job import ExportJob, Task
+from schemas.export_job import ExportJob
+from schemas.job import Task
 
 
 def task_of(folder: Path, store: Path, sources: tuple[Path, Path], **sections: str) -> Task:

@@ -5,7 +5,7 @@ from typing import Any
 
 from entrypoint.run.seal import seal
 from entrypoint.run.store import Store
-from schemas.job import ExportJob
+from schemas.export_job import ExportJob
 from schemas.manifest import Manifest
 from schemas.plan import Plan, Step
 

@@ -15,7 +15,8 @@ from entrypoint.run.export import export
 from entrypoint.run.load_model import lora_config
 from entrypoint.run.reward_head import load_merged, load_with_new_head, reward
 from schemas.errors import GateRefused
-from schemas.job import ExportJob, Task
+from schemas.export_job import ExportJob
+from schemas.job import Task
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
