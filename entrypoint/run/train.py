@@ -40,6 +40,8 @@ def _train(task: Task, events: Events, code: PluginCode) -> dict[str, Any]:
         _go_on(trainer, output / CHECKPOINTS, events)
         trainer.train()
         trainer.saver.wait()
+        if trainer.files is not None:
+            trainer.files.check()
     finally:
         if stream:
             stream.end()
@@ -119,6 +121,7 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> tuple[Any, An
     from entrypoint.run.bad_steps import BadSteps
     from entrypoint.run.deal import deal
     from entrypoint.run.judge import Judge
+    from entrypoint.run.mapped_files import MappedFiles
     from entrypoint.run.methods import recipe_of
     from entrypoint.run.optimised import training_arguments
     from entrypoint.run.plugged import layers_over, plug_in, trainer_arguments
@@ -164,6 +167,8 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> tuple[Any, An
     given.hand_to(trainer)
     trainer.progress = Progress(events)
     trainer.saver = Saver(Path(task.output) / CHECKPOINTS, job.keep, rank(), ranks(), trainer.progress.sealed)
+    if job.offload == "nvme":
+        trainer.files = trainer.saver.files = MappedFiles(Path(task.output) / CHECKPOINTS)
     trainer.watchdog = Watchdog(job.watchdog_times, job.watchdog_seconds)
     trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events, given.rows_of))
     trainer.optimisation, trainer.adapter = job.optimisation, job.adapter
