@@ -40,8 +40,6 @@ def _train(task: Task, events: Events, code: PluginCode) -> dict[str, Any]:
         _go_on(trainer, output / CHECKPOINTS, events)
         trainer.train()
         trainer.saver.wait()
-        if trainer.files is not None:
-            trainer.files.check()
     finally:
         if stream:
             stream.end()
@@ -224,6 +222,8 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
 
     draft = output / f"{WEIGHTS}.draft"
     trainer.save_model(str(draft))  # on every rank: sharded weights are gathered here
+    if trainer.files is not None:
+        trainer.files.check()  # each rank those that it gave
     trainer.accelerator.wait_for_everyone()
     if not is_first():
         return
