@@ -56,7 +56,7 @@ def test_a_disk_that_is_full_is_said_before_anything_is_written():
 def test_a_process_that_is_killed_leaves_nothing():
     free = os.statvfs(SMALL).f_bavail
     code = (
-        "import os, signal, torch; from entrypoint.run.mapped_files import MappedFiles; made = MappedFiles('/small').zeros(400_000, torch.float32); "
+        "import os, signal, torch; from pathlib import Path; from entrypoint.run.mapped_files import MappedFiles; made = MappedFiles(Path('/small')).zeros(400_000, torch.float32); "
         "made.fill_(1); print(os.statvfs('/small').f_bavail, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -67,7 +67,7 @@ def test_a_process_that_is_killed_leaves_nothing():
 def test_what_the_disk_did_not_take_is_an_error():
     """A mapping that is gone stands for a disk that fails: msync refuses both. In a process of its own, which ends before torch misses it."""
     code = (
-        "import ctypes, os, torch; from entrypoint.run.mapped_files import MappedFiles; files = MappedFiles('/small'); "
+        "import ctypes, os, torch; from pathlib import Path; from entrypoint.run.mapped_files import MappedFiles; files = MappedFiles(Path('/small')); "
         "made = files.zeros(400_000, torch.float32); files.check(); print('taken', flush=True)\n"
         "ctypes.CDLL(None).munmap(ctypes.c_void_p(made.data_ptr()), ctypes.c_size_t(1_600_000))\n"
         "try: files.check()\nexcept OSError as failure: print(failure, flush=True)\nos._exit(0)"
