@@ -1,6 +1,11 @@
 """Under `hardware.offload: nvme` all that a step needs lies in files without names, as the kernel itself tells of the processes that train."""
 
+import json
 import math
+import os
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,15 +15,38 @@ import pytest
 pytest.importorskip("trl")
 
 from safetensors import safe_open
-from tiny import caisson, spec
+from tiny import ROOT, caisson, spec
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 STATE, COPY = 16, 12
 """Bytes a weight: itself in fp32, two moments and a gradient; itself and the moments once more, for a checkpoint."""
 
+TRUE = {"learns": True, "in files": True, "resumed in files": True, "resumed in memory": True}
+
 SMALL = 0.95
 """Share that is asked for: tensors below a page stay in memory."""
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_two_ranks_compute_the_same_bits_as_in_memory_and_go_on_in_both(tmp_path, stage):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    program = Path(__file__).with_name("offload_process.py")
+    given = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))), "OMP_NUM_THREADS": "1"}
+    given |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(program), str(stage), str(tmp_path)], env=given | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=200)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert [json.loads((tmp_path / f"told-{rank}.json").read_text()) for rank in (0, 1)] == [TRUE, TRUE]
+    assert list((tmp_path / "files").iterdir()) == []
 
 
 @pytest.mark.parametrize(("strategy", "weight"), [("zero2", 0), ("zero3", 4)])
