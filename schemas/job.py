@@ -173,6 +173,9 @@ class TrainJob(Record):
     engine: dict[str, Any] = {}
     """DeepSpeed's settings, or what `fully_shard` is told; empty for single and ddp."""
 
+    offload: Literal["none", "cpu", "nvme"] = "none"
+    """nvme: what DeepSpeed keeps in the host's memory lies in files beside the checkpoints."""
+
     precision: Literal["bf16", "fp16", "fp32"]
     epochs: float
     max_steps: int | None
@@ -231,6 +234,7 @@ HOW = (
     "nodes",
     "ranks",
     "engine",
+    "offload",
     "precision",
     "micro_batch",
     "validation_rows",

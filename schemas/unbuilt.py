@@ -3,7 +3,6 @@
 VALUES: dict[str, tuple[str, ...]] = {
     "method.kind": ("grpo", "rloo", "ppo"),
     "adapter.kind": ("adalora", "ia3", "vera", "loha", "lokr", "oft", "boft", "bone"),
-    "hardware.offload": ("nvme",),
     "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
     "serve.engine": ("lmdeploy",),
 }

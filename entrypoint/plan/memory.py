@@ -132,6 +132,10 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
 def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     """Bytes by term in the host's memory, over all ranks, beside what lies where a rank computes."""
     trained, width = trained_weights(shape, load), BYTES[load.precision]
+    if load.offload == "nvme":
+        # DeepSpeed makes them in memory; then they move into files. The sum over micro-batches stays.
+        terms = {"fp32 weights, at the start": 4.0 * trained, "gradients": (4.0 + width) * trained}
+        return terms | ({"weights, at the start": float(width * shape.parameters)} if load.strategy == "zero3" else {})
     # Weights and optimizer of a checkpoint, copied while the training goes on; each rank writes its share.
     terms = {"checkpoint copy": 4.0 * trained + optimizer_bytes(shape, load)}
     if load.strategy == "fsdp":  # each rank reads the whole model before it keeps its share; long before the first checkpoint
@@ -143,6 +147,15 @@ def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     if load.strategy == "zero3":
         terms["weights"] = float(width * shape.parameters)
     return terms
+
+
+def disk_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
+    """Bytes by term in files, over all ranks."""
+    if load.offload != "nvme":
+        return {}
+    trained = trained_weights(shape, load)
+    terms = {"optimizer": 8.0 * trained, "fp32 weights": 4.0 * trained, "gradients": 4.0 * trained, "checkpoint copy": 12.0 * trained}
+    return terms | ({"weights": float(BYTES[load.precision] * shape.parameters)} if load.strategy == "zero3" else {})
 
 
 def trained_weights(shape: ModelShape, load: Load) -> int:

@@ -16,7 +16,7 @@ from entrypoint.plan.memory import Load, live_weights, optimizer_bytes, trained_
 from entrypoint.plan.method import check_method, learning_rate, method_job, needs_of, show_method, show_teacher, teacher_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.nodes import check_nodes
-from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
+from entrypoint.plan.offload import AUTOMATIC, check_offload, show_disk, why_strategy
 from entrypoint.plan.optimisation import check_optimizer, optimisation_job, strategies, validation_job
 from entrypoint.plan.packing import pack_rows
 from entrypoint.plan.plugins import OF_TRAIN, check_code, check_plugins, plugin_jobs
@@ -69,6 +69,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     settings = fully_shard(fit.load) or deepspeed(
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
     )
+    decisions += show_disk(shape, fit.load, facts) if shape else []
     trained = trained_weights(shape, fit.load) if shape else 0
     kept = optimizer_bytes(shape, fit.load) / trained if shape and trained else 8.0
     track = plan_track(spec, facts, decisions)
@@ -80,6 +81,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         strategy=fit.load.strategy,
         ranks=fit.load.ranks,
         engine=nested(settings),
+        offload=fit.load.offload,
         nodes=fit.load.nodes,
         precision=precision,
         epochs=spec.train.epochs,
