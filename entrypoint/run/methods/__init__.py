@@ -2,7 +2,7 @@
 
 from entrypoint.run.methods.recipe import Recipe
 from schemas.job import TrainJob
-from schemas.method import Cpo, Distil, Dpo, Kto, Orpo, Reward, Simpo
+from schemas.method import Answered, Cpo, Distil, Dpo, Kto, Orpo, Reward, Simpo
 
 
 def recipe_of(job: TrainJob, pad: int) -> Recipe:
@@ -26,6 +26,10 @@ def recipe_of(job: TrainJob, pad: int) -> Recipe:
         from entrypoint.run.methods.distil import distil
 
         return distil(method, job, pad)
+    if isinstance(method, Answered):
+        from entrypoint.run.methods.answered import answered
+
+        return answered(pad)
     from entrypoint.run.methods.text import text
 
     return text(pad)
