@@ -138,11 +138,13 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             if stage == "train":  # as in a container without a GPU, where export runs
                 inputs = replace(inputs, trained=store.find_request(*trained_elsewhere(spec, inputs)))
             continue
-        plans[stage] = plan
         if stage == "fetch":
             inputs = replace(inputs, **dict(zip(fetched_roles(spec), (_find(step, store, facts) for step in plan.steps), strict=True)))
-        elif stage in MAKES:
-            inputs = replace(inputs, **{role: _find(step, store, facts) for role, step in zip(MAKES[stage], plan.steps, strict=False)})
+        for at, role in enumerate(MAKES.get(stage, ())[: len(plan.steps)]):
+            inputs = replace(inputs, **{role: _find(plan.steps[at], store, facts)})
+            if at + 1 < len(plan.steps):  # the next step reads it
+                plan = _plan(stage, spec, facts, inputs)
+        plans[stage] = plan
     return Chain(spec, facts, inputs, plans, errors)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Auto, Many, Section
@@ -28,8 +28,14 @@ DIVERGENT: tuple[PairLoss, ...] = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "e
 """Losses of the difference of the two rewards: only in them the partition function of f-DPO cancels."""
 
 
-ServedName = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^\S+$")]
-"""What a server calls a model."""
+def check_served_name(value: str) -> str:
+    """Return what a server calls a model unchanged or say what is wrong with it."""
+    if not value or not value.isprintable() or " " in value or len(value) > 300:
+        raise PydanticCustomError("served_name", "must be what the server calls its model, up to 300 characters without blanks, such as ORG/NAME")
+    return value
+
+
+ServedName = Annotated[str, AfterValidator(check_served_name)]
 
 
 class Sft(Section):
@@ -221,14 +227,16 @@ class Distil(Section):
     kind: Literal["distil"]
     """distil: conversations, and a teacher whose every guess is learned and not only the token that stands there."""
 
-    teacher: Source | None = None
-    """The larger model, over the same vocabulary: hf://ORG/NAME[@REVISION], ms://ORG/NAME[@REVISION], a folder, or a .gguf file. Or name an endpoint."""
+    teacher: Auto[Source] = None
+    """The larger model, over the same vocabulary: hf://ORG/NAME[@REVISION], ms://ORG/NAME[@REVISION], a folder, or a .gguf file. auto: none, the
+    teacher is at the endpoint."""
 
-    endpoint: Address | None = None
-    """A server that has the teacher, such as http://host:8000/v1, in place of `teacher`: prepare asks it once for each row, training needs no network."""
+    endpoint: Auto[Address] = None
+    """A server that has the teacher, such as http://host:8000/v1, in place of `teacher`: prepare asks it once for each row, training needs no network.
+    auto: none, the teacher is fetched."""
 
-    teacher_name: ServedName | None = None
-    """What the endpoint calls its model."""
+    teacher_name: Auto[ServedName] = None
+    """What the endpoint calls its model. auto: none, there is no endpoint."""
 
     top_k: Auto[Annotated[int, Field(ge=1, le=100_000)]] = None
     """Of an endpoint: how many of the teacher's likeliest tokens are asked for at each place; the others count as one. auto: 20, the most that vLLM gives
