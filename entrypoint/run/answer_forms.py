@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from entrypoint.run.teacher_endpoint import Declined, TeacherEndpoint
-from entrypoint.run.token_texts import TokenTexts
+from entrypoint.run.token_texts import FAMILY, TokenTexts
 from schemas.errors import GateRefused
 
 TOKEN_ID = "token_id:"
@@ -113,7 +113,11 @@ def find_form(endpoint: TeacherEndpoint, ids: list[int], k: int, known: TokenTex
         if form.places(choice, len(ids)) is not None:
             return form
         said.append(f"to {form.name}={k} it answers with nothing about the prompt")
-    fix = f"start it with --max-logprobs {k}, or write a smaller top_k" if any("greater than max" in one for one in said) else OTHER_SERVER
+    fix = OTHER_SERVER
+    if any("greater than max" in one for one in said):
+        fix = f"start it with --max-logprobs {k}, or write a smaller top_k"
+    elif any("vocabulary" in one for one in said):
+        fix = FAMILY
     raise GateRefused(f"method.endpoint: {endpoint.url} gives no log-probabilities of a prompt's tokens: {'; '.join(said)}", fix)
 
 

@@ -64,9 +64,12 @@ class Asking:
         if len(left) < len(parts):
             say(f"  goes on: {len(parts) - len(left)} of {len(parts)} parts are there")
             self.events.write("resumed", parts=len(parts) - len(left), of=len(parts))
-        if left:
-            self._check_server()
-            self._ask(left)
+        try:
+            if left:
+                self._check_server()
+                self._ask(left)
+        finally:
+            self.endpoint.close()
         for path in self.output.glob("*.draft"):
             path.unlink()
         places = {split: sum(len(row.at) for row in self.rows[split]) for split in SPLITS}
@@ -119,7 +122,7 @@ class Asking:
                     write_part(self.output, split, number, found)
             except BaseException:
                 self.endpoint.end()
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 raise
 
     def _in_order(self, pool: ThreadPoolExecutor, rows: list[Row]) -> Iterator[Answer]:

@@ -45,6 +45,10 @@ class TeacherEndpoint:
         """No further try."""
         self.stop.set()
 
+    def close(self) -> None:
+        """The connections, once nobody asks any more."""
+        self.client.close()
+
     def models(self) -> list[dict[str, Any]]:
         """What the server says that it serves; empty where it does not say."""
         try:

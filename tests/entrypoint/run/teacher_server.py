@@ -20,6 +20,9 @@ class TeacherServer:
         self.fails: dict[int, int] = {}
         """Number of a request, from 1 on -> the status that it gets instead of an answer."""
 
+        self.unknown: int | None = None
+        """A token that its vocabulary does not have."""
+
         self.slow = 0.0
         self.shift = 0.0
         """Added to each log-probability."""
@@ -93,8 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         teacher, ids = self.teacher, asked["prompt"]
         if self.path != "/v1/completions" or asked["model"] != teacher.name:
             return self._json({"error": {"message": f"The model `{asked['model']}` does not exist."}}, 404)
-        if any(token >= teacher.model.config.vocab_size for token in ids):
-            return self._json({"error": {"message": f"Token id {max(ids)} is out of vocabulary"}}, 400)
+        if teacher.unknown in ids:
+            return self._json({"error": {"message": f"Token id {teacher.unknown} is out of vocabulary"}}, 400)
         if len(ids) + asked["max_tokens"] > teacher.room:
             return self._json({"error": {"message": f"This model's maximum context length is {teacher.room} tokens."}}, 400)
         found = {"index": 0, "text": "x", "finish_reason": "length", "logprobs": None}

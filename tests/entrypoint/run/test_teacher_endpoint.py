@@ -45,41 +45,50 @@ def soon(monkeypatch):
     monkeypatch.setattr(teacher_endpoint, "WAIT_SECONDS", 0.001)
 
 
-def endpoint(url, key_file="/nowhere"):
-    return TeacherEndpoint(Reach(url=url, key_file=str(key_file), requests=2), "large")
+@pytest.fixture
+def endpoint():
+    made = []
+
+    def make(url, key_file="/nowhere"):
+        made.append(TeacherEndpoint(Reach(url=url, key_file=str(key_file), requests=2), "large"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 GOOD = (200, json.dumps({"choices": [{"text": "x"}]}))
 
 
-def test_a_request_says_what_is_wanted_and_leaves_nothing_to_chance():
+def test_a_request_says_what_is_wanted_and_leaves_nothing_to_chance(endpoint):
     with serving(GOOD) as (url, asked):
         assert endpoint(url).complete(prompt=[1, 2], prompt_logprobs=3) == {"text": "x"}
     assert asked == [{"model": "large", "max_tokens": 1, "temperature": 0, "prompt": [1, 2], "prompt_logprobs": 3}]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
-def test_what_passes_is_waited_for(status):
+def test_what_passes_is_waited_for(endpoint, status):
     with serving((status, "wait"), (status, "wait"), GOOD) as (url, asked):
         assert endpoint(url).complete(prompt=[1]) == {"text": "x"}
     assert len(asked) == 3
 
 
-def test_what_does_not_pass_is_a_failed_step_that_goes_on_later():
+def test_what_does_not_pass_is_a_failed_step_that_goes_on_later(endpoint):
     with serving((503, json.dumps({"error": {"message": "loading"}}))) as (url, asked), pytest.raises(StepFailed) as found:
         endpoint(url).complete(prompt=[1])
     assert len(asked) == teacher_endpoint.TRIES
     assert "/completions does not answer (503: loading): tried 9 times" in found.value.what and "goes on where this one stopped" in str(found.value.fix)
 
 
-def test_nobody_there():
+def test_nobody_there(endpoint):
     with serving(GOOD) as (url, _):
         pass
     with pytest.raises(StepFailed, match="does not answer \\(ConnectError: "):
         endpoint(url).complete(prompt=[1])
 
 
-def test_a_wait_is_given_up_at_the_end(monkeypatch):
+def test_a_wait_is_given_up_at_the_end(endpoint, monkeypatch):
     monkeypatch.setattr(teacher_endpoint, "WAIT_SECONDS", 60.0)
     with serving((500, "")) as (url, _):
         asking = endpoint(url)
@@ -90,7 +99,7 @@ def test_a_wait_is_given_up_at_the_end(monkeypatch):
     assert time.monotonic() - start < 10
 
 
-def test_the_key_is_sent_and_said_nowhere(tmp_path, capfd):
+def test_the_key_is_sent_and_said_nowhere(endpoint, tmp_path, capfd):
     place = tmp_path / "key"
     place.write_text(f"{KEY}\n")
     with serving(GOOD, key=KEY) as (url, _):
@@ -103,7 +112,7 @@ def test_the_key_is_sent_and_said_nowhere(tmp_path, capfd):
     assert "secret" not in str(found.value) + "".join(capfd.readouterr())
 
 
-def test_a_server_that_sends_the_key_back(tmp_path):
+def test_a_server_that_sends_the_key_back(endpoint, tmp_path):
     place = tmp_path / "key"
     place.write_text(KEY)
     with serving((400, f"bad header Bearer {KEY}")) as (url, _), pytest.raises(Declined) as found:
@@ -123,7 +132,7 @@ def test_a_server_that_sends_the_key_back(tmp_path):
         (302, "", Declined, "answers 302"),
     ],
 )
-def test_refusals_in_words(status, text, kind, said):
+def test_refusals_in_words(endpoint, status, text, kind, said):
     with serving((status, text)) as (url, asked), pytest.raises(CaissonError) as found:
         endpoint(url).complete(prompt=[1])
     assert isinstance(found.value, kind) and said in found.value.what and len(asked) == 1
