@@ -24,7 +24,7 @@ class Needs:
     copy: bool
     """Whether a frozen copy of the base lies beside weights that are all trained."""
 
-    logits: Literal["chunks", "whole", "compared", "none"]
+    logits: Literal["chunks", "whole", "compared", "answered", "none"]
     """How many of a batch's exist at once."""
 
     rows: int
@@ -42,12 +42,12 @@ def needs_of(method: Method, adapter: str) -> Needs:
     )
 
 
-def _logits(method: Method) -> Literal["chunks", "whole", "compared", "none"]:
+def _logits(method: Method) -> Literal["chunks", "whole", "compared", "answered", "none"]:
     if isinstance(method, Reward):
         return "none"
-    if isinstance(method, Distil) and method.teacher:
-        return "compared"
-    return "whole" if isinstance(method, Orpo | Simpo | Cpo | Distil) else "chunks"
+    if isinstance(method, Distil):
+        return "compared" if method.teacher else "answered"
+    return "whole" if isinstance(method, Orpo | Simpo | Cpo) else "chunks"
 
 
 def teacher_weights(spec: Spec, facts: Facts) -> int:
