@@ -28,6 +28,9 @@ SPLITS = ("train", "validation")
 PART_TOKENS = 65_536
 """Tokens of the rows of one file: what a kill loses at most, seconds of a GPU's work and two minutes of a laptop's."""
 
+WIDTH = 2048
+"""Tokens of a prompt that shows the server the model's tokens, where it says that it has room for them."""
+
 AHEAD = 2
 """Times as many rows as are asked at once wait in line, so that one slow answer does not leave the server idle."""
 
@@ -92,21 +95,28 @@ class Asking:
             )
         first = next(row for rows in self.rows.values() for row in rows if len(row.ids) > 1)
         self.form = find_form(self.endpoint, first.ids, self.k, self.known)
-        self._check_vocabulary(longest)
+        self._check_vocabulary(min(room - 2, WIDTH) if isinstance(room, int) else longest)
 
-    def _check_vocabulary(self, longest: int) -> None:
-        """Show the server each of the model's tokens once, in prompts no longer than a row; where it says their texts, they have to be the model's."""
-        assert self.form is not None
-        width, last = max(2, longest) - 1, 0
-        for start in range(0, self.known.count, width):
-            ids = [last, *range(start, min(start + width, self.known.count))]
-            last = ids[-1]
+    def _check_vocabulary(self, width: int) -> None:
+        """Show the server each of the model's tokens once; where it says their texts, they have to be the model's. The first token of a prompt has no text."""
+        width = max(1, width)
+        chunks = [[max(0, start - 1), *range(start, min(start + width, self.known.count))] for start in range(0, self.known.count, width)]
+        with ThreadPoolExecutor(self.job.reach.requests) as pool:
             try:
-                choice = self.form.ask(self.endpoint, ids, 1)
-            except Declined as error:
-                raise GateRefused(f"method.endpoint: the teacher does not know all of the model's tokens: it answers {error.said}", FAMILY) from None
-            for token, text in self.form.texts(choice):
-                self.known.check(token, text)
+                list(pool.map(self._show, chunks))
+            except BaseException:
+                self.endpoint.end()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _show(self, ids: list[int]) -> None:
+        assert self.form is not None
+        try:
+            choice = self.form.ask(self.endpoint, ids, 1)
+        except Declined as error:
+            raise GateRefused(f"method.endpoint: the teacher does not know all of the model's tokens: it answers {error.said}", FAMILY) from None
+        for token, text in sorted(self.form.texts(choice)):
+            self.known.check(token, text)
 
     def _ask(self, left: list[tuple[str, int, list[Row]]]) -> None:
         total, done = sum(len(rows) for *_, rows in left), 0
