@@ -19,6 +19,9 @@ TOKEN_ID = "token_id:"
 OVER_ONE = 1e-3
 """By which probabilities may add up to more: a server may compute them in 16 bits."""
 
+NEVER = -9999.0
+"""Stands for a probability of nothing, as with vLLM: times its own probability, infinity would be no number."""
+
 NOT_LOGPROBS = "start the server so that it gives log-probabilities: for vLLM --logprobs-mode raw_logprobs, its default"
 OTHER_SERVER = "use a server that gives them, such as vLLM; its completions take token ids and prompt_logprobs"
 
@@ -67,7 +70,7 @@ class PromptLogprobs:
 
     def texts(self, choice: dict[str, Any]) -> Iterator[tuple[int, str]]:
         """As Form."""
-        for place in choice["prompt_logprobs"]:
+        for place in choice.get("prompt_logprobs") or ():
             for token, told in (place or {}).items():
                 if isinstance(told.get("decoded_token"), str):
                     yield int(token), told["decoded_token"]
@@ -110,7 +113,7 @@ def find_form(endpoint: TeacherEndpoint, ids: list[int], k: int, known: TokenTex
         except Declined as error:
             said.append(f"to {form.name}={k} it answers {error.said}")
             continue
-        if form.places(choice, len(ids)) is not None:
+        if _places(form, choice, len(ids)) is not None:
             return form
         said.append(f"to {form.name}={k} it answers with nothing about the prompt")
     fix = OTHER_SERVER
@@ -121,9 +124,17 @@ def find_form(endpoint: TeacherEndpoint, ids: list[int], k: int, known: TokenTex
     raise GateRefused(f"method.endpoint: {endpoint.url} gives no log-probabilities of a prompt's tokens: {'; '.join(said)}", fix)
 
 
+def _places(form: Form, choice: dict[str, Any], count: int) -> list[list[tuple[int, float]]] | None:
+    """None also where the answer is of another shape than the form has."""
+    try:
+        return form.places(choice, count)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def read_answer(form: Form, choice: dict[str, Any], at: np.ndarray, count: int, k: int, known: TokenTexts) -> Answer:
     """What the teacher said at the places `at` of a row of `count` tokens. Raises GateRefused where that cannot be learned from."""
-    places = form.places(choice, count)
+    places = _places(form, choice, count)
     if places is None:
         raise GateRefused(f"method.endpoint: an answer to {form.name} says nothing about the prompt, others did", OTHER_SERVER)
     for token, text in form.texts(choice):
@@ -136,6 +147,7 @@ def read_answer(form: Form, choice: dict[str, Any], at: np.ndarray, count: int, 
         for token, _ in best:
             known.check_id(token)
         ids[row], logprobs[row] = zip(*best, strict=True)
+    logprobs = np.maximum(logprobs, NEVER)
     if not np.isfinite(logprobs).all() or (logprobs > OVER_ONE).any() or (len(at) and np.exp(logprobs.astype(np.float64)).sum(1).max() > 1 + OVER_ONE):
         worst = float(np.nanmax(logprobs)) if logprobs.size else math.nan
         raise GateRefused(f"method.endpoint: the answers are no log-probabilities: the largest is {worst:g}, or together they are over 1", NOT_LOGPROBS)

@@ -73,7 +73,9 @@ class TeacherEndpoint:
                 break
             try:
                 answer = self.client.request(method, self.url + path, json=body)
-            except httpx.TransportError as error:
+            except httpx.InvalidURL as error:
+                raise UsageError(f"method.endpoint: {self.url} is no address: {error}", "write it as clients of OpenAI do: http://HOST:PORT/v1") from None
+            except httpx.RequestError as error:
                 said = self._one_line(f"{type(error).__name__}: {error}")
                 continue
             if answer.status_code < 500 and answer.status_code not in BUSY:

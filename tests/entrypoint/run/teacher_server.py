@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(ids) + asked["max_tokens"] > teacher.room:
             return self._json({"error": {"message": f"This model's maximum context length is {teacher.room} tokens."}}, 400)
         found = {"index": 0, "text": "x", "finish_reason": "length", "logprobs": None}
-        k = asked.get("prompt_logprobs") if teacher.form == "prompt_logprobs" else asked.get("logprobs") if asked.get("echo") else None
+        k = asked.get("prompt_logprobs") if teacher.form in ("prompt_logprobs", "unlike") else asked.get("logprobs") if asked.get("echo") else None
         if k is not None and k > teacher.max_logprobs:
             message = f"Requested prompt logprobs of {k}, which is greater than max allowed: {teacher.max_logprobs}"
             return self._json({"error": {"message": message}}, 400)
@@ -110,6 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
                 place and {str(token): {"logprob": value, "rank": rank, "decoded_token": teacher.tokenizer.decode([token])} for token, value, rank in place}
                 for place in teacher.likeliest(ids, k)
             ]
+        elif k is not None and teacher.form == "unlike":
+            found["prompt_logprobs"] = [None, *({"first": {"value": -1.0}} for _ in ids[1:])]
+            found["logprobs"] = {"top_logprobs": [["a", -1.0]] * len(ids)}
         elif k is not None and teacher.form in ("echo ids", "echo texts"):
             name = (lambda token: f"token_id:{token}") if teacher.form == "echo ids" else (lambda token: teacher.tokenizer.decode([token]))
             tops = [place and {name(token): value for token, value, _ in place} for place in teacher.likeliest(ids, k)]

@@ -88,6 +88,11 @@ def test_nobody_there(endpoint):
         endpoint(url).complete(prompt=[1])
 
 
+def test_no_address(endpoint):
+    with pytest.raises(UsageError, match=r"method\.endpoint: http://host:port/v1 is no address"):
+        endpoint("http://host:port/v1").complete(prompt=[1])
+
+
 def test_a_wait_is_given_up_at_the_end(endpoint, monkeypatch):
     monkeypatch.setattr(teacher_endpoint, "WAIT_SECONDS", 60.0)
     with serving((500, "")) as (url, _):
