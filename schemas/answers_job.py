@@ -1,8 +1,9 @@
-"""What the leaf that asks a teacher behind an endpoint is told."""
+"""What the leaf that asks a teacher behind an endpoint is told, and a training over what it answered."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from schemas.base import Record
+from schemas.base import Record, Section
+from schemas.method import LossOn, RowKind
 
 KEY_FILE = "/run/secrets/teacher_key"
 """Where Compose mounts it: compose/teacher.yaml."""
@@ -32,3 +33,15 @@ class AnswersJob(Record):
 
     top_k: int
     reach: Reach
+
+
+class Answered(Section):
+    """What a training is told of a distillation whose teacher has been asked already. Not for specs."""
+
+    rows: ClassVar[RowKind] = "text"
+
+    kind: Literal["answered"]
+    """answered: the forward KL over what the teacher answered."""
+
+    loss_on: LossOn
+    """As Distil's."""

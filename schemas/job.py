@@ -4,11 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.answers_job import AnswersJob
+from schemas.answers_job import Answered, AnswersJob
 from schemas.base import Record
 from schemas.data import Format, NamedTemplate, TooLong
 from schemas.export_job import ExportJob
-from schemas.method import Answered, LossOn, Method, RowKind
+from schemas.method import LossOn, Method, RowKind
 from schemas.plugins import PluginKind
 from schemas.serve_job import ServeJob
 from schemas.track import TrackerJob

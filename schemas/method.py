@@ -276,18 +276,6 @@ OF_ENDPOINT = ("teacher_name", "top_k", "key_file", "requests")
 """Fields of Distil that a teacher by its source does not read."""
 
 
-class Answered(Section):
-    """What a training is told of a distillation whose teacher has been asked already. Not for specs."""
-
-    rows: ClassVar[RowKind] = "text"
-
-    kind: Literal["answered"]
-    """answered: the forward KL over what the teacher answered."""
-
-    loss_on: LossOn
-    """As Distil's."""
-
-
 Method = Annotated[Sft | Pretrain | Dpo | Ipo | Orpo | Simpo | Cpo | Kto | Reward | Distil, Discriminator("kind")]
 
 

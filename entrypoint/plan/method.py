@@ -7,9 +7,10 @@ from entrypoint.plan.adapter import PRINCIPAL
 from entrypoint.plan.memory import OWN_WEIGHTS
 from entrypoint.plan.model_shape import read_shape
 from entrypoint.plan.tables import DEFAULTS
+from schemas.answers_job import Answered
 from schemas.errors import UsageError
 from schemas.facts import Facts
-from schemas.method import Answered, Cpo, Distil, Dpo, Ipo, Kto, Method, Orpo, Reward, Simpo, has_reference, teacher_of
+from schemas.method import Cpo, Distil, Dpo, Ipo, Kto, Method, Orpo, Reward, Simpo, has_reference, teacher_of
 from schemas.plan import Decision
 from schemas.spec import Spec
 

@@ -1,8 +1,9 @@
 """The methods: each names TRL's trainer, its settings and a collator from prepared rows; what Caisson promises of a run is `sealed_trainer`'s."""
 
 from entrypoint.run.methods.recipe import Recipe
+from schemas.answers_job import Answered
 from schemas.job import TrainJob
-from schemas.method import Answered, Cpo, Distil, Dpo, Kto, Orpo, Reward, Simpo
+from schemas.method import Cpo, Distil, Dpo, Kto, Orpo, Reward, Simpo
 
 
 def recipe_of(job: TrainJob, pad: int) -> Recipe:

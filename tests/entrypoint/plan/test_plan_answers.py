@@ -5,9 +5,8 @@ from known import H100, TINY, facts, inputs, job_of, plan_of, refusal, sealed, s
 
 from entrypoint.plan import Inputs, plan_fetch, plan_prepare
 from entrypoint.plan.answers import check_way_out
-from schemas.answers_job import AnswersJob, Reach
+from schemas.answers_job import Answered, AnswersJob, Reach
 from schemas.errors import MachineError, UsageError
-from schemas.method import Answered
 from schemas.plan import Plan, Step
 
 ASKED = 'method: {kind: distil, endpoint: "http://host:8000/v1", teacher_name: org/large}'

@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 from asked import ask, shards, task_of
 from teacher_server import TeacherServer

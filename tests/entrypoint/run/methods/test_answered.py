@@ -1,10 +1,10 @@
 """distil from an endpoint: its losses beside those of the teacher's whole logits, what is learned, and the same on two ranks."""
 
-import numpy as np
 import pytest
 
 pytest.importorskip("trl")
 
+import numpy as np
 import torch
 from asked import ask, shards, task_of
 from by_hand import FIRST, TOLERANCE, arguments, losses, ordered
