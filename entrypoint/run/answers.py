@@ -101,6 +101,7 @@ class Asking:
         """Show the server each of the model's tokens once; where it says their texts, they have to be the model's. The first token of a prompt has no text."""
         width = max(1, width)
         chunks = [[max(0, start - 1), *range(start, min(start + width, self.known.count))] for start in range(0, self.known.count, width)]
+        say(f"  shows the server the model's {self.known.count:,} tokens, in {len(chunks):,} prompts")
         with ThreadPoolExecutor(self.job.reach.requests) as pool:
             try:
                 list(pool.map(self._show, chunks))
