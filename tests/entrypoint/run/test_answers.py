@@ -84,7 +84,9 @@ def test_killed_it_asks_for_the_rest_and_ends_with_the_same_bytes(sources, prepa
         command = [sys.executable, "-c", SMALL_PARTS, str(Path(task.output).parent / "task.json")]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    assert start(whole).wait() == 0
+    process = start(whole)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
     process = start(cut)
     while not part_file(Path(cut.output), "train", 1).is_file():
         assert process.poll() is None, process.communicate()
