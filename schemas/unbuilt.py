@@ -9,7 +9,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 """Values by their place; `*` stands for a place in a list."""
 
 KEYS: dict[str, tuple[str, ...]] = {
-    "method": ("endpoint", "on_policy", "precompute", "reference"),
+    "method": ("on_policy", "precompute", "reference"),
     "hardware": ("offload_path",),
     "serve": ("adapters", "replicas", "parity"),
 }

@@ -24,9 +24,10 @@ NF4_BYTES = 0.516
 LOGITS_CHUNK = 1024
 """Tokens whose logits exist at once: TRL computes the loss over the output head in chunks and never holds all of them."""
 
-WHOLE_LOGITS = {"whole": 14, "compared": 68}
+WHOLE_LOGITS = {"whole": 14, "compared": 68, "answered": 28}
 """Bytes a logit where a loss holds all of them, with what it keeps for the backward pass: bench/methods measured 10 to 11.4 and 67.5 in fp32;
-in bf16 the softmax of each answer is kept in fp32 beside them, which makes 14 of the first."""
+in bf16 the softmax of each answer is kept in fp32 beside them, which makes 14 of the first, and 28
+of the 23.9 over a teacher's answers."""
 
 BUCKET = 200_000_000
 """Elements of one communication bucket: large enough to fill NVLink, 0.4 GiB in bf16."""
@@ -61,7 +62,7 @@ class Load:
     copy: bool = False
     """Whether a frozen copy of the base lies beside the weights."""
 
-    logits: Literal["chunks", "whole", "compared", "none"] = "chunks"
+    logits: Literal["chunks", "whole", "compared", "answered", "none"] = "chunks"
     """How many of a batch's exist at once, and whether with those of a second model."""
 
     teacher: int = 0
@@ -212,7 +213,7 @@ def _base_bytes(shape: ModelShape, load: Load) -> float:
 
 
 def _logits_bytes(shape: ModelShape, load: Load) -> float:
-    """In chunks: one of them, its softmax and gradient in fp32. Whole, or compared with a teacher's: of every token."""
+    """In chunks: one of them, its softmax and gradient in fp32. Whole, compared with a teacher's, or with its answers: of every token."""
     if load.logits == "none":
         return 0.0
     if load.logits in WHOLE_LOGITS:

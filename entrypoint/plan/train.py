@@ -5,6 +5,7 @@ from typing import Any
 
 from entrypoint.plan import engine
 from entrypoint.plan.adapter import adapter_job, adapter_kinds, check_adapter, goes_with, layers_of, rank_of, tables_of
+from entrypoint.plan.answers import asked_of
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
 from entrypoint.plan.deepspeed import deepspeed, nested
 from entrypoint.plan.device import check_device, decide_precision, show_unlike
@@ -43,7 +44,8 @@ CPU_RANKS = 2
 def roles_of(spec: Spec) -> tuple[str, ...]:
     """What the step reads."""
     teacher, code = teacher_of(spec.method), plugin_jobs(spec, OF_TRAIN)
-    return ("model", "prepared", *(("teacher",) if teacher else ()), *(("plugins",) if code else ()), *stream_roles(spec))
+    answers = ("answers",) if asked_of(spec) else ()
+    return ("model", "prepared", *answers, *(("teacher",) if teacher else ()), *(("plugins",) if code else ()), *stream_roles(spec))
 
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
@@ -132,8 +134,8 @@ def _work(spec: Spec, job: TrainJob, inputs: Inputs) -> str:
 
 
 def _wanted(spec: Spec) -> dict[str, Any]:
-    """What decides the weights; how often a run is saved and watched, and by which address nodes find each other, does not."""
-    apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}, "hardware": {"rendezvous"}}
+    """What decides the weights; how often a run is saved and watched, and by which address nodes find each other or a teacher was asked, does not."""
+    apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}, "hardware": {"rendezvous"}, "method": {"endpoint", "key_file", "requests"}}
     wanted = spec.model_dump(mode="json", include={"method", "adapter", "train", "hardware"}, exclude=apart)
     code = {kind: job.model_dump(mode="json") for kind, job in plugin_jobs(spec, OF_TRAIN).items()}
     if spec.data.streaming:
