@@ -27,3 +27,7 @@ class Serve(Section):
 
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """How many exports that were served before stay for `caisson rollback`. Older ones go with `caisson exports --prune`, never by themselves."""
+
+    handover: Auto[Literal["overlap", "restart"]] = None
+    """How a new export takes over. overlap: its engine starts beside the old one, which answers until the new one has passed its gates. restart: the
+    old one stops first, and comes back if the new one fails. auto: overlap where memory holds both."""

@@ -1,6 +1,7 @@
 """Plan of the stage serve: the engine's flags, from the spec, the machine and the exported model."""
 
 from entrypoint.plan.device import check_device, show_unlike
+from entrypoint.plan.handover import choose_handover
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, serving_bytes_per_token
 from entrypoint.plan.model_shape import ModelShape, max_positions, read_shape
@@ -38,6 +39,7 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     arguments = ["--dtype", _dtype(facts, decisions), "--max-model-len", str(length)]
     arguments += ["--shutdown-timeout", str(DRAIN_SECONDS), "--disable-fastapi-docs", "--generation-config", "auto"]
     arguments += ["--seed", str(spec.train.seed)]
+    cache = 0
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if facts.device == "cpu":
         arguments.append("--enforce-eager")
@@ -49,8 +51,10 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         arguments += _gpu_arguments(spec, facts, shape, decisions)
     if spec.serve.promote == "manual":
         decisions.append(Decision(field="serve.promote", value="manual", why="set in the spec: a new export is served once `caisson promote` says so"))
+    handover = choose_handover(spec, facts, shape, cache, spec.serve.memory_share or MEMORY_SHARE)
+    decisions.append(handover)
     job = ServeJob(
-        served_name=spec.name, arguments=tuple(arguments), parity=spec.serve.parity, keep=spec.serve.keep, on_cpu=facts.device == "cpu", drain_seconds=DRAIN_SECONDS
+        served_name=spec.name, arguments=tuple(arguments), parity=spec.serve.parity, handover=handover.value, keep=spec.serve.keep, on_cpu=facts.device == "cpu", drain_seconds=DRAIN_SECONDS
     )  # fmt: skip
     wanted = {"serve": spec.serve.model_dump(mode="json"), "name": spec.name}
     step = make_step(job, f"{spec.name} by vLLM", f"{spec.name}/served", facts, inputs, ("exported",), wanted, environment=environment)

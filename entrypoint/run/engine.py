@@ -1,12 +1,13 @@
 """One engine over one export: started, loaded, through the parity gate, looked after, ended."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from entrypoint.run.canary import Canary
 from entrypoint.run.child import describe_exit
 from entrypoint.run.control import Control, digest
+from entrypoint.run.engine_cache import differs, environment, remember_capacity
 from entrypoint.run.engine_client import EngineClient, EngineError
 from entrypoint.run.engine_process import EngineProcess
 from entrypoint.run.events import Events, say
@@ -40,7 +41,7 @@ class EndedItself(Exception):
 class Engine:
     """Its process is started when it is made."""
 
-    def __init__(self, job: ServeJob, folder: Path, port: int, control: Control, user_keys: list[bytes], environment: Mapping[str, str]):
+    def __init__(self, job: ServeJob, folder: Path, port: int, control: Control, user_keys: list[bytes], cache: Path):
         self.job, self.folder, self.port = job, folder, port
         self.export = folder.name
         served = (digest(control.key), *(key.hex() for key in user_keys))
@@ -48,11 +49,12 @@ class Engine:
             served_name=job.served_name, model=str(folder), port=port, arguments=job.arguments, served_keys=served, own_key=digest(control.own)
         )  # fmt: skip
         self._began = time.monotonic()
-        self.process = EngineProcess(job.engine, task, environment)
+        self._cache = cache
+        self.process = EngineProcess(job.engine, task, environment(cache))
         self.client = EngineClient(port, control.own, job.served_name)
         self.canary: Canary | None = None
         self.load_seconds = 0.0
-        self.capacity = 0
+        self.capacity = self.capacity_before = 0
 
     @property
     def upstream(self) -> str:
@@ -71,6 +73,11 @@ class Engine:
             time.sleep(POLL_SECONDS)
         self.load_seconds = time.monotonic() - self._began
         self.capacity = self.client.capacity()
+        self.capacity_before = remember_capacity(self._cache, self.job.arguments, self.capacity)
+        if differs(self.capacity, self.capacity_before):
+            say(
+                f"serve: warning: the key-value cache holds {self.capacity:,} tokens; at the first start with this model and image it held {self.capacity_before:,}"
+            )
 
     def pass_gate(self, events: Events) -> None:
         """The parity gate. Raises GateRefused with a side-by-side of the first difference, which `parity: warn` only prints, and StepFailed

@@ -7,7 +7,10 @@ from pathlib import Path
 from entrypoint.run.control import Control
 from entrypoint.run.door import read_keys
 from entrypoint.run.engine import EndedItself, Engine
+from entrypoint.run.engine_cache import cache_folder
 from entrypoint.run.events import Events
+from entrypoint.run.followed import Followed
+from entrypoint.run.store import Store
 from entrypoint.run.supervisor import Supervisor
 from schemas.errors import TOLD, CaissonError, StepFailed
 from schemas.job import Task
@@ -18,19 +21,21 @@ def serve(task: Task, events: Events) -> None:
     """Until SIGTERM, which lets requests in flight finish. Raises why nothing is served."""
     job = task.job
     assert isinstance(job, ServeJob)
+    exported = Path(task.inputs["exported"])  # STORE/NAME/exports/ID
+    store = Store(exported.parents[2])
     control = Control(Path(job.control_folder))
     control.open()
     key_file = Path(job.key_file)
     user_keys = read_keys(key_file) if key_file.exists() else []
 
     def start(folder: Path, port: int) -> Engine:
-        return Engine(job, folder, port, control, user_keys, {})
+        return Engine(job, folder, port, control, user_keys, cache_folder(store.root, task.image_lock, folder))
 
-    supervisor = Supervisor(job, events, control, start)
+    supervisor = Supervisor(job, events, control, start, Followed(store, exported.parents[1].name))
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: supervisor.stopping.set())
-    supervisor.run(Path(task.inputs["exported"]))
+    supervisor.run(exported)
 
 
 def main() -> None:
