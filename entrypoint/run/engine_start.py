@@ -25,8 +25,9 @@ def receive() -> EngineTask:
 
 
 def _end_with_supervisor() -> None:
-    """The pipe ends when its writer does, however it ends."""
-    while sys.stdin.buffer.read(4096):
+    """The pipe ends when its writer does, however it ends. Read past Python's buffer: its lock, held by a thread, would end the interpreter's
+    own end with a fatal error."""
+    while os.read(sys.stdin.fileno(), 4096):
         continue
     os.kill(os.getpid(), signal.SIGTERM)
 

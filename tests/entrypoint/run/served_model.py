@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,15 @@ from entrypoint.run.seal import seal
 from schemas.job import Task
 from schemas.manifest import Manifest
 from schemas.serve_job import ServeJob
+
+
+def free_ports() -> tuple[int, int]:
+    """Two that nobody listens on right now."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKENS = 24
@@ -109,7 +119,7 @@ class Served:
         self.control, self.log, self.events_file = folder / "control", folder / "log", folder / "serve.jsonl"
         (folder / "keys").write_text(USER_KEY + "\n")
         self.job = ServeJob(
-            served_name="tiny", arguments=ARGUMENTS, key_file=str(folder / "keys"), control_folder=str(self.control), host_name="127.0.0.1", on_cpu=True, **job
+            served_name="tiny", arguments=ARGUMENTS, key_file=str(folder / "keys"), control_folder=str(self.control), host_name="127.0.0.1", ports=free_ports(), on_cpu=True, **job
         )  # fmt: skip
         task = Task(
             name="tiny", job=self.job, inputs={"exported": str(exported)}, image_lock="lock", output=str(store / "tiny" / "served" / "x"),

@@ -49,7 +49,7 @@ def test_the_gate_was_passed_before_it_was_ready(served: Served, store: Store) -
 
 def test_what_the_gateway_is_told(served: Served) -> None:
     said = served.active()
-    assert (said["state"], said["upstream"], said["models"]) == ("ready", "127.0.0.1:8001", ["tiny"])
+    assert (said["state"], said["upstream"], said["models"]) == ("ready", f"127.0.0.1:{served.job.ports[0]}", ["tiny"])
     assert said["retry_after"] >= 5
 
 
