@@ -5,6 +5,19 @@ from typing import Literal
 from schemas.base import Record
 
 
+class AdapterPlace(Record):
+    """An adapter on the base model that is served, and where it is found."""
+
+    name: str
+    """The model name that requests ask for."""
+
+    run: str | None = None
+    """The run whose newest sealed adapter it is; None for a folder of the user's."""
+
+    path: str | None = None
+    """The folder as it was found when this was planned; None where nobody has looked."""
+
+
 class ServeJob(Record):
     """One served model: the engine's command line without address, model, name and keys, and how its supervisor treats it."""
 
@@ -15,6 +28,9 @@ class ServeJob(Record):
     served_name: str
     arguments: tuple[str, ...]
     """For the engine's own parser."""
+
+    adapters: tuple[AdapterPlace, ...] = ()
+    """Where there are some, the engine loads the input `model` instead of `exported`; template and tokenizer stay those of `exported`."""
 
     key_file: str = "/run/secrets/api_key"
     """Where the users' keys are, one a line, where no gateway keeps them; the keys themselves are in no plan, argument or environment."""
@@ -59,6 +75,9 @@ class EngineTask(Record):
     served_name: str
     model: str
     """Absolute folder."""
+
+    tokenizer: str = ""
+    """Absolute folder of tokenizer, template and generation config where they are not the model's own."""
 
     host: str = "0.0.0.0"
     port: int

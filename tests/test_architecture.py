@@ -70,9 +70,10 @@ ELSEWHERE = {
     "entrypoint.run.tally": "tests/entrypoint/run/test_data_report.py",
     "entrypoint.run.verdict": "tests/entrypoint/run/test_prepare.py and test_gate.py: every refusal by its words",
     "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
+    "entrypoint.run.adapter_folder": "tests/entrypoint/run/test_serve_adapters.py",
     "entrypoint.run.tolerance": "a table; tests/entrypoint/run/test_serve_parity.py",
     **dict.fromkeys(
-        ("entrypoint.run." + part for part in ("engine", "engine_process", "supervisor")),
+        ("entrypoint.run." + part for part in ("adapters_served", "engine", "engine_process", "gated", "supervisor")),
         "needs an engine: tests/entrypoint/run/test_serve.py, with vLLM in its image",
     ),
     "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine; test_resume_optimisation.py, of every optimizer",

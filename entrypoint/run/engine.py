@@ -2,19 +2,20 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from entrypoint.run.adapters_served import AdaptersServed, Known
 from entrypoint.run.canary import Canary
 from entrypoint.run.child import describe_exit
 from entrypoint.run.control import Control, digest
-from entrypoint.run.engine_cache import differs, environment, remember_capacity
-from entrypoint.run.engine_client import EngineClient, EngineError
+from entrypoint.run.engine_cache import cache_folder, differs, environment, remember_capacity
+from entrypoint.run.engine_client import EngineClient
 from entrypoint.run.engine_process import EngineProcess
 from entrypoint.run.events import Events, say
-from entrypoint.run.seal import read_manifest
-from entrypoint.run.serve_parity import Outcome, has_template, judge, read_golden
-from entrypoint.run.side_by_side import refusal
-from entrypoint.run.tolerance import tolerance_of
+from entrypoint.run.gated import pass_gate
+from entrypoint.run.serve_parity import read_golden
+from entrypoint.run.store import Store
 from schemas.errors import StepFailed
 from schemas.serve_job import EngineTask, ServeJob
 
@@ -24,6 +25,26 @@ KILL_SECONDS = 15
 
 GIVE_UP_SECONDS = 10
 """For an engine that has nothing to finish."""
+
+
+BASE = "-base"
+"""Behind the run's name: what the base model is called beside its adapters."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What all engines of one serve have in common."""
+
+    store: Store
+    control: Control
+    user_keys: list[bytes]
+    """sha256 of each."""
+
+    image_lock: str = ""
+    base: Path | None = None
+    """The folder of the base model; needed where adapters are served."""
+
+    known: Known = field(default_factory=Known)
 
 
 class Stopped(Exception):
@@ -39,22 +60,32 @@ class EndedItself(Exception):
 
 
 class Engine:
-    """Its process is started when it is made."""
+    """Over the export in `folder`; where adapters are served, over their `base`. Its process is started when it is made."""
 
-    def __init__(self, job: ServeJob, folder: Path, port: int, control: Control, user_keys: list[bytes], cache: Path):
-        self.job, self.folder, self.port = job, folder, port
+    def __init__(self, job: ServeJob, folder: Path, port: int, place: Place, events: Events):
+        self.job, self.folder, self.port, self._events = job, folder, port, events
         self.export = folder.name
-        served = (digest(control.key), *(key.hex() for key in user_keys))
+        control = place.control
+        served = (digest(control.key), *(key.hex() for key in place.user_keys))
+        own = f"{job.served_name}{BASE}" if job.adapters else job.served_name  # an adapter of the run has the run's name
         task = EngineTask(
-            served_name=job.served_name, model=str(folder), port=port, arguments=job.arguments, served_keys=served, own_key=digest(control.own)
+            served_name=own, model=str(place.base if job.adapters else folder), tokenizer=str(folder) if job.adapters else "", port=port,
+            arguments=job.arguments, served_keys=served, own_key=digest(control.own),
         )  # fmt: skip
+        self._cache = cache_folder(place.store.root, place.image_lock, folder)
         self._began = time.monotonic()
-        self._cache = cache
-        self.process = EngineProcess(job.engine, task, environment(cache))
-        self.client = EngineClient(port, control.own, job.served_name)
+        self.process = EngineProcess(job.engine, task, environment(self._cache))
+        self.client = EngineClient(port, control.own, own)
+        fallback = (job.served_name, folder)
+        self.adapters = AdaptersServed(self.client, place.store, job.adapters, self._gate, events, fallback, place.known) if job.adapters else None
         self.canary: Canary | None = None
         self.load_seconds = 0.0
         self.capacity = self.capacity_before = 0
+
+    @property
+    def models(self) -> list[str]:
+        """Names that requests may use."""
+        return [*(place.name for place in self.job.adapters), self.client.model]
 
     @property
     def upstream(self) -> str:
@@ -79,34 +110,23 @@ class Engine:
                 f"serve: warning: the key-value cache holds {self.capacity:,} tokens; at the first start with this model and image it held {self.capacity_before:,}"
             )
 
-    def pass_gate(self, events: Events) -> None:
-        """The parity gate. Raises GateRefused with a side-by-side of the first difference, which `parity: warn` only prints, and StepFailed
-        where the engine does not answer."""
-        start = time.monotonic()
-        golden = read_golden(self.folder)
-        manifest = read_manifest(self.folder)
-        allowed = tolerance_of(manifest.job if manifest else {})
-        try:
-            outcome = judge(self.client, golden, allowed, chat=has_template(self.folder), limit=self.client.limit())
-        except EngineError as error:
-            raise StepFailed(f"serve: parity: the engine does not answer: {error}", "its output above may say why") from None
-        found = outcome.difference
-        refused = refusal(found, outcome.of, self.folder) if found else None
-        verdict = "passed" if refused is None else "warned" if self.job.parity == "warn" else "refused"
-        events.write(
-            "parity", stage="serve", export=self.export, verdict=verdict, of=outcome.of, equal=outcome.equal, ties=outcome.ties, ends=outcome.ends, too_long=outcome.too_long,
-            largest_difference=round(outcome.worst, 6), mean_difference=round(outcome.mean, 6), seconds=round(time.monotonic() - start, 1),
-            **({"what": refused.what} if refused else {}),
-        )  # fmt: skip
-        if refused and self.job.parity == "refuse":
-            raise refused
-        say(f"serve: warning: {refused}" if refused else _passed(outcome, self.export))
+    def pass_gate(self) -> None:
+        """The export, or each adapter, as the parity gate wants it. Raises GateRefused, and StepFailed where the engine does not answer."""
+        if self.adapters:
+            self.adapters.load()
+        else:
+            self._gate(self.client, self.folder)
+
+    def _gate(self, client: EngineClient, folder: Path) -> None:
+        pass_gate(client, folder, self.folder, self._events, warns=self.job.parity == "warn")
 
     def watch(self) -> None:
         """Have it looked after from now on."""
         shortest = min((g.prompt_ids for g in read_golden(self.folder)), key=len)
         self.canary = Canary(self.client, shortest, self.process.cpu_seconds if self.job.on_cpu else None)
         self.canary.start()
+        if self.adapters:
+            self.adapters.follow()
 
     def fault(self) -> str:
         """Why it serves no more; empty while it does."""
@@ -120,10 +140,16 @@ class Engine:
         """Seconds since its last sign of life."""
         return self.canary.silent() if self.canary else 0.0
 
-    def end(self, seconds: float = GIVE_UP_SECONDS) -> bool:
-        """Let it finish what it has taken on, for so many seconds; whether it ended by itself."""
+    def stop_watching(self) -> None:
+        """What it says and does is nobody's business any more."""
         if self.canary:
             self.canary.stop()
+        if self.adapters:
+            self.adapters.stop()
+
+    def end(self, seconds: float = GIVE_UP_SECONDS) -> bool:
+        """Let it finish what it has taken on, for so many seconds; whether it ended by itself."""
+        self.stop_watching()
         self.process.drain()
         deadline = time.monotonic() + seconds
         while self.process.code() is None:
@@ -135,16 +161,5 @@ class Engine:
 
     def kill(self) -> None:
         """End it now."""
-        if self.canary:
-            self.canary.stop()
+        self.stop_watching()
         self.process.kill()
-
-
-def _passed(outcome: Outcome, export: str) -> str:
-    ties = f", {outcome.ties} part at a near tie" if outcome.ties else ""
-    ties += f", {outcome.too_long} too long for serve.max_length to be answered" if outcome.too_long else ""
-    ends = f"; the end token was honoured in {outcome.ends}" if outcome.ends else "; no golden answer ends, so the end token was not seen"
-    return (
-        f"serve: parity: {export}: {outcome.of} golden prompts read alike, {outcome.equal} answered token for token{ties}{ends}; "
-        f"log-probabilities differ by at most {outcome.worst:.3f}, {outcome.mean:.4f} on average"
-    )

@@ -102,6 +102,14 @@ class EngineClient:
         """Have an adapter served under a name; `again` where the name is served already."""
         self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder, "load_inplace": again}, 600)
 
+    def unload_adapter(self, name: str) -> None:
+        """Have it served no more."""
+        self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name}, 60)
+
+    def named(self, model: str) -> "EngineClient":
+        """The same engine, asked for another of its models."""
+        return EngineClient(self.port, self.key, model)
+
     def _metrics(self, timeout: float) -> list[tuple[str, dict[str, str], float]]:
         text = self._ask("GET", "/metrics", None, timeout)
         return [(m["name"], dict(LABEL.findall(m["labels"] or "")), float(m["value"])) for m in SAMPLE.finditer(str(text))]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from entrypoint.run.control import Control
 from entrypoint.run.door import read_keys
-from entrypoint.run.engine import EndedItself, Engine
-from entrypoint.run.engine_cache import cache_folder
+from entrypoint.run.engine import EndedItself, Engine, Place
 from entrypoint.run.events import Events
 from entrypoint.run.followed import Followed
 from entrypoint.run.store import Store
@@ -26,10 +25,11 @@ def serve(task: Task, events: Events) -> None:
     control = Control(Path(job.control_folder))
     control.open()
     key_file = Path(job.key_file)
-    user_keys = read_keys(key_file) if key_file.exists() else []
+    base = Path(task.inputs["model"]) if "model" in task.inputs else None
+    place = Place(store, control, read_keys(key_file) if key_file.exists() else [], task.image_lock, base)
 
     def start(folder: Path, port: int) -> Engine:
-        return Engine(job, folder, port, control, user_keys, cache_folder(store.root, task.image_lock, folder))
+        return Engine(job, folder, port, place, events)
 
     supervisor = Supervisor(job, events, control, start, Followed(store, exported.parents[1].name))
     for number in (signal.SIGTERM, signal.SIGINT):

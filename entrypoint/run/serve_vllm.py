@@ -18,6 +18,8 @@ def main() -> None:
     address = ["--host", task.host, "--port", str(task.port)]
     sys.argv = [ENGINE, "--model", task.model, "--served-model-name", task.served_name, *address]
     sys.argv += ["--middleware", "entrypoint.run.door.Door", *task.arguments]
+    if task.tokenizer:
+        sys.argv += ["--tokenizer", task.tokenizer, "--generation-config", task.tokenizer]
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*api_server.*")
     try:
         runpy.run_module(ENGINE, run_name="__main__")

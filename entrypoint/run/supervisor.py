@@ -127,7 +127,7 @@ class Supervisor:
             engine = boot.engine = self._start(boot.folder, boot.port)
             self.events.write("loading", stage="serve", export=engine.export, port=boot.port)
             engine.load(self.stopping.is_set)
-            engine.pass_gate(self.events)
+            engine.pass_gate()
             engine.watch()
             boot.passed = True
         except (CaissonError, EndedItself, Stopped) as error:
@@ -141,7 +141,7 @@ class Supervisor:
         self.active, self.serves = boot.engine, boot.folder
         self._retry_after = max(5, round(self.active.load_seconds))
         self.control.health = {"export": self.active.export}
-        generation = self.control.tell("ready", models=[self.job.served_name], upstream=self.active.upstream, retry_after=self._retry_after)
+        generation = self.control.tell("ready", models=self.active.models, upstream=self.active.upstream, retry_after=self._retry_after)
         self.events.write(
             "ready", stage="serve", export=self.active.export, port=self.active.port, seconds=round(self.active.load_seconds, 1), cache_tokens=self.active.capacity,
             cache_tokens_first=self.active.capacity_before or self.active.capacity,

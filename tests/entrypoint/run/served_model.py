@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TOKENS = 24
 USER_KEY = "a-user-s-key"
 ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
 }  # fmt: skip
 ARGUMENTS = ("--dtype", "bfloat16", "--max-model-len", "256", "--shutdown-timeout", "60", "--disable-fastapi-docs", "--enforce-eager", "--seed", "17")
 
@@ -114,15 +114,15 @@ class Store:
 class Served:
     """The leaf of the stage serve as a process, and what it says."""
 
-    def __init__(self, store: Path, exported: Path, folder: Path, **job: Any):
+    def __init__(self, store: Path, exported: Path, folder: Path, *, base: Path | None = None, more: tuple[str, ...] = (), **job: Any):
         folder.mkdir()
         self.control, self.log, self.events_file = folder / "control", folder / "log", folder / "serve.jsonl"
         (folder / "keys").write_text(USER_KEY + "\n")
         self.job = ServeJob(
-            served_name="tiny", arguments=ARGUMENTS, key_file=str(folder / "keys"), control_folder=str(self.control), host_name="127.0.0.1", ports=free_ports(), on_cpu=True, **job
+            served_name="tiny", arguments=(*ARGUMENTS, *more), key_file=str(folder / "keys"), control_folder=str(self.control), host_name="127.0.0.1", ports=free_ports(), on_cpu=True, **job
         )  # fmt: skip
         task = Task(
-            name="tiny", job=self.job, inputs={"exported": str(exported)}, image_lock="lock", output=str(store / "tiny" / "served" / "x"),
+            name="tiny", job=self.job, inputs={"exported": str(exported), **({"model": str(base)} if base else {})}, image_lock="lock", output=str(store / "tiny" / "served" / "x"),
             events=str(self.events_file), summary=str(folder / "summary"),
         )  # fmt: skip
         (folder / "task.json").write_text(task.model_dump_json())
