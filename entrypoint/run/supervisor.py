@@ -22,6 +22,9 @@ LOOK_SECONDS = 2.0
 FOLLOW_SECONDS = 30.0
 """For the gateway to take over a change."""
 
+STOP_SECONDS = 3.0
+"""For the same, where serve itself ends."""
+
 
 class Choice(Protocol):
     """Which export is to be served."""
@@ -272,15 +275,15 @@ class Supervisor:
         for _, thread in self._retiring:
             thread.join(self.job.drain_seconds + KILL_SECONDS)
         if self.active:
-            self._wait_for_gateway(generation, 3.0)
+            self._wait_for_gateway(generation, STOP_SECONDS)
             by_itself = self.active.end(self.job.drain_seconds + KILL_SECONDS)
             self.events.write("drained", stage="serve", export=self.active.export, by_itself=by_itself)
 
     def _wait_for_gateway(self, generation: int, seconds: float) -> bool:
         """Whether the gateway has taken over a generation; at once where there is none."""
-        deadline = time.monotonic() + seconds
+        start = time.monotonic()
         while self.control.has_gateway() and not self.control.has_followed(generation):
-            if time.monotonic() > deadline:
+            if time.monotonic() - start > (min(seconds, STOP_SECONDS) if self.stopping.is_set() else seconds):
                 return False
             time.sleep(TICK_SECONDS / 2)
         return True
