@@ -31,6 +31,11 @@ BASE = "-base"
 """Behind the run's name: what the base model is called beside its adapters."""
 
 
+UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}
+"""On a CPU, where the image has no C++ compiler: vLLM compiles the ranks of log-probabilities even in eager mode, so the first request that
+asks for some would end the engine."""
+
+
 @dataclass(frozen=True)
 class Place:
     """What all engines of one serve have in common."""
@@ -74,7 +79,7 @@ class Engine:
         )  # fmt: skip
         self._cache = cache_folder(place.store.root, place.image_lock, folder)
         self._began = time.monotonic()
-        self.process = EngineProcess(job.engine, task, environment(self._cache))
+        self.process = EngineProcess(job.engine, task, environment(self._cache) | (UNCOMPILED if job.on_cpu else {}))
         self.client = EngineClient(port, control.own, own)
         fallback = (job.served_name, folder)
         self.adapters = AdaptersServed(self.client, place.store, job.adapters, self._gate, events, fallback, place.known) if job.adapters else None

@@ -142,8 +142,8 @@ class Served:
         """Until it is said in a generation after this one; the seconds that it took."""
         start = time.monotonic()
         while (said := self.active())["state"] != state or said["generation"] <= after:
-            assert self.process.poll() is None or state == "ended", self.said()
-            assert time.monotonic() - start < seconds, f"{said}\n{self.said()}"
+            assert self.process.poll() is None or state == "ended", self.tail()
+            assert time.monotonic() - start < seconds, f"{said}\n{self.tail()}"
             time.sleep(0.1)
         return time.monotonic() - start
 
@@ -154,6 +154,10 @@ class Served:
     def said(self) -> str:
         """Everything that it and its engines have printed."""
         return self.log.read_text(errors="replace")
+
+    def tail(self) -> str:
+        """The end of it, for messages: an engine prints much."""
+        return "\n".join(line[:300] for line in self.said().splitlines()[-40:])
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Of one kind, in order."""

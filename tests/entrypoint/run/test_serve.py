@@ -130,7 +130,7 @@ def test_sigterm_lets_a_request_in_flight_finish(served: Served) -> None:
     asking = threading.Thread(target=lambda: answers.append(served.ask("/v1/chat/completions", body, USER_KEY)))
     asking.start()
     time.sleep(0.3)
-    assert served.stop() == 0, served.said()
+    assert served.stop() == 0, served.tail()
     asking.join()
     assert answers[0][0] == 200 and answers[0][1]["choices"][0]["finish_reason"] == "length"
     assert served.events("drained")[0]["by_itself"]

@@ -82,7 +82,7 @@ def first(served: Served, model: str) -> float:
 def wait(served: Served, kind: str, count: int = 1) -> None:
     end = time.monotonic() + LOOK_SECONDS + 60
     while len(served.events(kind)) < count:
-        assert time.monotonic() < end, served.said()
+        assert time.monotonic() < end, served.tail()
         time.sleep(0.2)
 
 

@@ -86,7 +86,7 @@ def wait(served: Served, kind: str, count: int, seconds: float = 240) -> None:
     """Until an event has been written so many times."""
     end = time.monotonic() + seconds
     while len(served.events(kind)) < count:
-        assert time.monotonic() < end, served.said()
+        assert time.monotonic() < end, served.tail()
         time.sleep(0.1)
 
 
@@ -101,7 +101,7 @@ def test_the_old_one_answers_until_the_new_one_has_passed_its_gate(served: Serve
     client.stopped.set()
     client.join()
     gateway.leave()
-    assert set(client.answers) == {(200, "The word of the harbour is amber.")}, served.said()
+    assert set(client.answers) == {(200, "The word of the harbour is amber.")}, served.tail()
     assert len(client.answers) > 10
     assert (served.active()["state"], served.active()["upstream"]) == ("ready", f"127.0.0.1:{served.job.ports[1]}")
     (drained,), (promoted,) = served.events("drained"), served.events("promoted")
