@@ -108,6 +108,9 @@ class Store:
         return partial.with_name(name)
 
     def remove(self) -> None:
+        for path in self.root.rglob("*"):
+            if path.is_dir():
+                path.chmod(0o755)
         shutil.rmtree(self.root, ignore_errors=True)
 
 

@@ -14,6 +14,7 @@ import pytest
 from served_model import ROOT, USER_KEY, Served, Store
 
 from entrypoint.run.canary import LOOK_SECONDS
+from entrypoint.run.seal import faults, read_manifest
 
 pytestmark = [pytest.mark.image, pytest.mark.serving, pytest.mark.timeout(900)]
 
@@ -28,9 +29,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     made.remove()
 
 
+def read_only(folder: Path) -> Path:
+    """In fact, for the engine's user: it is bound by modes in the image."""
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def served(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    made = Served(store.root, store.export("aaaa"), tmp_path_factory.mktemp("served") / "x")
+    made = Served(store.root, read_only(store.export("aaaa")), tmp_path_factory.mktemp("served") / "x")
     try:
         made.wait_for("ready")
         yield made
@@ -44,7 +52,7 @@ def test_the_gate_was_passed_before_it_was_ready(served: Served, store: Store) -
     assert gate["ends"] == sum(prompt["ended"] for prompt in store.golden["prompts"]) > 0
     assert 0 < gate["largest_difference"] < 0.2
     assert gate["at"] <= served.events("ready")[0]["at"]
-    assert "serve: parity: aaaa: 6 golden prompts read alike, 6 answered token for token; the end token was honoured in" in served.said()
+    assert "serve: parity: tiny: aaaa: 6 golden prompts read alike, 6 answered token for token; the end token was honoured in" in served.said()
 
 
 def test_what_the_gateway_is_told(served: Served) -> None:
@@ -83,6 +91,13 @@ def test_no_key_is_in_an_argument_an_environment_or_a_log(served: Served) -> Non
     assert [key for key in keys if key in seen] == []
 
 
+def test_log_probabilities_of_a_user(served: Served) -> None:
+    """The engine would compile for them, and there is no compiler."""
+    body = {"model": "tiny", "messages": QUESTION, "max_tokens": 4, "logprobs": True, "top_logprobs": 5}
+    status, said = served.ask("/v1/chat/completions", body, USER_KEY)
+    assert status == 200 and len(said["choices"][0]["logprobs"]["content"][0]["top_logprobs"]) == 5
+
+
 def ready(served: Served) -> int:
     return subprocess.run([sys.executable, "-m", "entrypoint.run.ready", str(served.control)], cwd=ROOT, capture_output=True).returncode
 
@@ -93,7 +108,7 @@ def test_ready_as_compose_asks(served: Served) -> None:
 
 def test_looks_for_a_sign_of_life_stand_in_no_log(served: Served) -> None:
     time.sleep(2 * LOOK_SECONDS)
-    assert "caisson-canary" not in served.said() and "/metrics" not in served.said()
+    assert "caisson-canary" not in served.said() and '"GET /metrics' not in served.said() and '"GET /health' not in served.said()
 
 
 def test_an_engine_that_hangs_is_seen_within_30_s_and_restarted(served: Served) -> None:
@@ -122,6 +137,14 @@ def test_the_cache_holds_as_much_at_every_start(served: Served) -> None:
     capacities = {event["cache_tokens"] for event in served.events("ready")}
     assert len(served.events("ready")) >= 3
     assert len(capacities) == 1 and capacities.pop() > 0
+
+
+def test_the_model_s_folder_is_only_read_and_the_cache_is_written(served: Served, store: Store) -> None:
+    folder = store.root / "tiny" / "exports" / "aaaa"
+    manifest = read_manifest(folder)
+    assert manifest and faults(folder, manifest, hashes=True) == []
+    assert {p.name for p in folder.iterdir()} == {f.path for f in manifest.files} | {"manifest.json"}
+    assert [p for p in (store.root / "cache").glob("lock-*/vllm/**/*") if p.is_file()], "what vLLM has found out about the model's class"
 
 
 def test_sigterm_lets_a_request_in_flight_finish(served: Served) -> None:
