@@ -54,6 +54,9 @@ class ServeJob(Record):
     on_cpu: bool = False
     """The engine computes on the CPU: there, work that moves no counter for long shows as CPU time."""
 
+    headless: bool = False
+    """One of several nodes, and not the one that answers: its engine has no port, so it only has to live."""
+
     drain_seconds: int = 60
     """For requests in flight, after SIGTERM."""
 
