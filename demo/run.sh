@@ -13,7 +13,7 @@ for stage in fetch prepare train export; do
     docker compose run --rm --no-deps "$stage"
 done
 echo "== serve"
-docker compose up --detach --no-deps serve
+docker compose up --detach --no-deps gateway serve
 echo "loading the engine; its log: docker compose logs -f serve"
 until [ "$(docker inspect --format '{{.State.Health.Status}}' "$(docker compose ps -aq serve)")" = healthy ]; do
     if [ "$(docker inspect --format '{{.State.Running}}' "$(docker compose ps -aq serve)")" != true ]; then
