@@ -57,7 +57,7 @@ def test_only_what_is_named_reaches_the_engine() -> None:
 
 def test_every_location_of_ours_looks_at_the_key() -> None:
     text = config()
-    open_ones = {"= /health", "= /health/ready", "= /health/deep", "= /inner/models", "= /inner/health"}
+    open_ones = {"= /health", "= /health/ready", "= /health/deep", "= /inner/models", "= /inner/health", "= /inner/e400"}
     for head in re.findall(r"location ([^@{]+) \{", text):
         found = block(text, f"location {head}")
         assert (head in open_ones) is ('$key_name = ""' not in found), head
