@@ -14,6 +14,9 @@ ACKNOWLEDGED = "gateway.json"
 CONTROL = "control"
 """The key that serve's engines accept; the gateway puts it in place of a user's."""
 
+HEALTH = "health.json"
+"""Serve's sign of life: `at`, seconds since the epoch, and more for people."""
+
 
 class Active(Record):
     """Which engine answers, if any."""

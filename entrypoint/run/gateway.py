@@ -4,71 +4,120 @@ import secrets
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from entrypoint.run.events import say
-from entrypoint.run.gateway_state import Places, State, acknowledge, look
-from entrypoint.run.nginx_config import render
+from entrypoint.run.gateway_interim import ask_serve
+from entrypoint.run.gateway_keys import read_keys
+from entrypoint.run.gateway_state import LOADING, Certificate, Places, State, acknowledge, find_certificate, is_silent, read_active, read_control, resolve
+from entrypoint.run.nginx_config import addresses, fixed_files, key_files, told_file
 from entrypoint.run.nginx_process import Nginx
 from schemas.active import FOLDER
 from schemas.errors import CaissonError, StepFailed, UsageError
 from schemas.gateway_job import GatewayJob
 
 POLL_SECONDS = 1
+ON_ITS_WAY_SECONDS = 0.2
+"""A request that was looked at just before a change is with its engine after that."""
+
 PLACES = Places(told=Path(FOLDER), secrets=Path("/run/secrets/gateway"))
 WORK = Path("/tmp/nginx")
+T = TypeVar("T")
 
 
-def follow(job: GatewayJob, places: Places, nginx: Nginx, stop: threading.Event) -> None:
-    """Until `stop`: look, and where something changed go over to it. What cannot be used when nginx already runs is said, and the old stays."""
-    salt = secrets.token_hex(16)
-    shown: State | None = None
-    complained = ""
-    while not stop.is_set():
-        if (code := nginx.ended()) is not None:
+class Follower:
+    """What was last seen and is in use."""
+
+    def __init__(self, job: GatewayJob, places: Places, nginx: Nginx):
+        self.job, self.places, self.nginx = job, places, nginx
+        self.salt = secrets.token_hex(16)
+        self.shown: State | None = None
+        self.fixed: dict[str, str] = {}
+        self.engines: tuple[str, ...] = ()
+        self.complaints: dict[str, str] = {}
+
+    def look(self) -> State:
+        """The present state. A part that cannot be used is said once and stays as it was; raises CaissonError where it never was."""
+        before = self.shown
+        active = self._part("active", lambda: read_active(self.places.told) or ask_serve() or LOADING, before.active if before else LOADING)
+        keys = self._part("keys", lambda: read_keys(self.places.secrets / "keys"), before.keys if before else ())
+        certificate = self._part("certificate", self._certificate, before.certificate if before else None)
+        address = resolve(active.upstream) if active.upstream else None
+        return State(active, address, read_control(self.places.told), keys, certificate, is_silent(self.places.told))
+
+    def follow(self) -> None:
+        """Look once, and go over to what changed."""
+        if (code := self.nginx.ended()) is not None:
             raise StepFailed(f"nginx ended by itself, with exit code {code}", "its last lines are above")
+        state = self.look()
+        if state == self.shown:
+            return
+        self.engines = known_engines(addresses(state), self.engines)
+        fixed = fixed_files(self.job, self.engines, state.certificate, self.nginx.folder, self.salt)
+        if self.shown is None:  # before nginx answers anything
+            self.nginx.tell(told_file(state), key_files(state, self.salt))
+        if fixed != self.fixed:
+            self.nginx.use(fixed)
+            self.fixed = fixed
+        self.nginx.tell(told_file(state), key_files(state, self.salt))
+        if self.shown is None or state.active != self.shown.active:
+            time.sleep(ON_ITS_WAY_SECONDS if self.shown else 0)
+            acknowledge(self.places.told, state.active.generation)
+        say(describe(state, self.shown))
+        self.shown = state
+
+    def _certificate(self) -> Certificate | None:
+        found = find_certificate(self.places.secrets)
+        if not (found or self.job.loopback or self.job.plain_http):
+            raise UsageError(
+                f"BIND={self.job.bind} publishes beyond this machine, and there is no TLS",
+                "put tls.crt and tls.key into secrets/gateway; behind a proxy of your own that has TLS set PLAIN_HTTP=yes",
+            )
+        return found
+
+    def _part(self, name: str, read: Callable[[], T], before: T) -> T:
         try:
-            state = look(places)
-            refuse_plain(job, state)
-            if state != shown:
-                nginx.use(render(job, state, nginx.folder, salt))
-                acknowledge(places.told, state.active.generation)
-                say(describe(state, shown))
-                shown, complained = state, ""
+            found = read()
         except (CaissonError, ValueError) as error:
-            if nginx.process is None and isinstance(error, CaissonError):
+            if self.shown is None and isinstance(error, CaissonError):
                 raise
-            if str(error) != complained:
-                complained = str(error)
+            if str(error) != self.complaints.get(name):
                 print(f"caisson: gateway: {error}\n    what was there before stays in use", file=sys.stderr, flush=True)
-        stop.wait(POLL_SECONDS)
+            self.complaints[name] = str(error)
+            return before
+        self.complaints.pop(name, None)
+        return found
 
 
-def refuse_plain(job: GatewayJob, state: State) -> None:
-    """Beyond this machine keys and prompts travel encrypted, unless somebody said otherwise by name. Raises UsageError."""
-    if not (job.loopback or job.plain_http or state.certificate):
-        raise UsageError(
-            f"BIND={job.bind} publishes beyond this machine, and there is no TLS",
-            "put tls.crt and tls.key into secrets/gateway; behind a proxy of your own that has TLS set PLAIN_HTTP=yes",
-        )
+def known_engines(now: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses that nginx has to know, the newest first. Those of the container before stay, for requests that are on their way there; what is
+    known already changes nothing, since a reload closes connections."""
+    return before if set(now) <= set(before) else tuple(dict.fromkeys((*now, *before[: len(now)])))
 
 
 def describe(state: State, before: State | None) -> str:
     """One line about what requests meet now."""
     where = f"{state.address}, generation {state.active.generation}" if state.address else "no engine: 503"
-    changed = "" if before is None else " (" + ", ".join(name for name in ("active", "address", "control", "keys", "certificate") if getattr(state, name) != getattr(before, name)) + " changed)"  # fmt: skip
-    return f"gateway: {state.active.state}: {where}; {len(state.keys)} key(s), {'TLS' if state.certificate else 'plain HTTP'}{changed}"
+    line = f"gateway: {state.active.state}: {where}; {len(state.keys)} key(s), {'TLS' if state.certificate else 'plain HTTP'}"
+    if before is None:
+        return line
+    return f"{line} ({', '.join(name for name in vars(state) if getattr(state, name) != getattr(before, name))} changed)"
 
 
 def main() -> None:
     """Until SIGTERM; requests that run are then finished."""
-    job = GatewayJob.model_validate_json(sys.argv[1])
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     nginx = Nginx(WORK)
+    follower = Follower(GatewayJob.model_validate_json(sys.argv[1]), PLACES, nginx)
     try:
-        follow(job, PLACES, nginx, stop)
+        while not stop.is_set():
+            follower.follow()
+            stop.wait(POLL_SECONDS)
     except CaissonError as error:
         print(f"caisson: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

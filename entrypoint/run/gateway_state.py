@@ -1,16 +1,21 @@
-"""What the gateway follows: the files of serve, the keys, the certificate. One look a second."""
+"""What the gateway follows: the files of serve, the keys, the certificate."""
 
 import hashlib
+import json
 import socket
+import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from entrypoint.run.gateway_interim import ask_serve
-from entrypoint.run.gateway_keys import Key, read_keys
-from schemas.active import ACKNOWLEDGED, ACTIVE, CONTROL, Acknowledged, Active
+from entrypoint.run.gateway_keys import Key
+from schemas.active import ACKNOWLEDGED, ACTIVE, CONTROL, HEALTH, Acknowledged, Active
 from schemas.errors import MachineError
+
+SILENT_SECONDS = 25
+"""serve writes a sign of life every five."""
 
 LOADING = Active(generation=0, state="loading", upstream=None)
 """Before serve has said anything."""
@@ -20,23 +25,29 @@ LOADING = Active(generation=0, state="loading", upstream=None)
 class Certificate:
     """A user's own, for TLS."""
 
-    chain: Path
-    key: Path
+    chain: str
+    key: str
+    """Both PEM, as they were read."""
+
     digest: str
-    """Of both files: nginx reads them only when it is told to."""
+    """Of both."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Everything that nginx's configuration depends on and that may change."""
+    """Everything that may change while the gateway runs."""
 
     active: Active
     address: str | None
     """IP:PORT of the engine; None where nothing answers, or its name cannot be resolved."""
 
     control: str | None
+    """The key that the engine accepts."""
+
     keys: tuple[Key, ...]
     certificate: Certificate | None
+    silent: bool = False
+    """serve has not said for a while that it is alive."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +61,30 @@ class Places:
     """A user's folder: `keys`, and `tls.crt` with `tls.key` for TLS."""
 
 
-def look(places: Places) -> State:
-    """The present state. Raises MachineError for keys or a certificate that cannot be used, ValueError for what serve should never write."""
-    certificate = find_certificate(places.secrets)
-    keys = read_keys(places.secrets / "keys")
+def read_active(folder: Path) -> Active | None:
+    """What serve says; None before it says anything. Raises ValueError for what it should never write."""
     try:
-        active = Active.model_validate_json((places.told / ACTIVE).read_text(encoding="utf-8"))
+        return Active.model_validate_json((folder / ACTIVE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        active = ask_serve() or LOADING
+        return None
     except ValidationError as error:
-        raise ValueError(f"{places.told / ACTIVE} is not what it should be: {error.errors()[0]['msg']}") from None
+        raise ValueError(f"{folder / ACTIVE} is not what it should be: {error.errors()[0]['msg']}") from None
+
+
+def read_control(folder: Path) -> str | None:
+    """The key that serve's engines accept; None before serve has made it."""
     try:
-        control = (places.told / CONTROL).read_text(encoding="ascii").strip() or None
+        return (folder / CONTROL).read_text(encoding="ascii").strip() or None
     except FileNotFoundError:
-        control = None
-    return State(active, resolve(active.upstream) if active.upstream else None, control, keys, certificate)
+        return None
+
+
+def is_silent(folder: Path) -> bool:
+    """Whether serve's sign of life is old; False where it gives none."""
+    try:
+        return time.time() - float(json.loads((folder / HEALTH).read_text(encoding="utf-8"))["at"]) > SILENT_SECONDS
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def resolve(upstream: str) -> str | None:
@@ -78,23 +98,28 @@ def resolve(upstream: str) -> str | None:
 
 
 def find_certificate(folder: Path) -> Certificate | None:
-    """`tls.crt` and `tls.key`, or neither."""
-    chain, key = folder / "tls.crt", folder / "tls.key"
-    there = [path for path in (chain, key) if path.exists()]
+    """`tls.crt` and `tls.key`, or neither. Raises MachineError for one without the other and for two that do not fit."""
+    paths = folder / "tls.crt", folder / "tls.key"
+    there = [path for path in paths if path.exists()]
     if not there:
         return None
     if len(there) == 1:
-        missing = key if there == [chain] else chain
+        missing = next(path for path in paths if path not in there)
         raise MachineError(
             f"{there[0].name} is there and {missing.name} is not", "TLS takes both, in secrets/gateway; plain HTTP on this machine takes neither"
         )
     try:
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in there)).hexdigest()
+        chain, key = (path.read_text(encoding="ascii") for path in paths)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*paths, password=_no_password)
     except PermissionError:
         raise MachineError(
             "tls.crt or tls.key cannot be read by uid 10001", "chown root:10001 secrets/gateway/tls.* && chmod 0440 secrets/gateway/tls.*"
         ) from None
-    return Certificate(chain, key, digest)
+    except (ssl.SSLError, UnicodeDecodeError, ValueError) as error:
+        raise MachineError(
+            f"tls.crt and tls.key are no pair in PEM: {error}", "tls.crt holds the chain, its own certificate first; tls.key its key, without a password"
+        ) from None
+    return Certificate(chain, key, hashlib.sha256((chain + key).encode()).hexdigest())
 
 
 def acknowledge(folder: Path, generation: int) -> None:
@@ -102,3 +127,8 @@ def acknowledge(folder: Path, generation: int) -> None:
     draft = folder / f".{ACKNOWLEDGED}"
     draft.write_text(Acknowledged(generation=generation).model_dump_json() + "\n", encoding="utf-8")
     draft.rename(folder / ACKNOWLEDGED)
+
+
+def _no_password() -> str:
+    """Instead of OpenSSL's question at the terminal."""
+    raise ValueError("the key is encrypted")

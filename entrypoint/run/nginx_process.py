@@ -1,6 +1,7 @@
 """nginx as a child: its configuration is tried before it is used, and a reload is over when no old worker takes a request any more."""
 
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from schemas.errors import MachineError
 
 PROGRAM = "/usr/sbin/nginx"
+CONFIG = "nginx.conf"
 QUERY = re.compile(r'(request: "[A-Z]+ [^ ?"]*)\?[^ "]*')
 """In nginx's own error lines; what a client puts there is none of the log's business."""
 
@@ -28,22 +30,33 @@ class Nginx:
         nginx refuses it."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         for name, content in files.items():
-            self._write(name if name != "nginx.conf" else "nginx.conf.new", content)
-        tried = subprocess.run([*self._command("nginx.conf.new"), "-t", "-q"], capture_output=True, text=True, check=False)
+            self._write(name if name != CONFIG else f"{CONFIG}.new", content)
+        tried = subprocess.run([*self._command(f"{CONFIG}.new"), "-t", "-q"], capture_output=True, text=True, check=False)
         if tried.returncode:
-            raise MachineError(f"nginx refuses its configuration: {tried.stderr.strip()}", "where it names tls.crt or tls.key: put a matching pair there")
-        (self.folder / "nginx.conf.new").rename(self.folder / "nginx.conf")
+            raise MachineError(f"nginx refuses its configuration: {tried.stderr.strip()}", "this is an error of the gateway's own: please report it")
+        (self.folder / f"{CONFIG}.new").rename(self.folder / CONFIG)
         if self.process is None:
-            self.process = subprocess.Popen(self._command("nginx.conf"), stderr=subprocess.PIPE, text=True, errors="replace")
+            self.process = subprocess.Popen(self._command(CONFIG), stderr=subprocess.PIPE, text=True, errors="replace")
             threading.Thread(target=self._pass_on_errors, daemon=True).start()
             self._settle(set())
         else:
             before = self._workers()
-            self.process.send_signal(1)  # SIGHUP
+            self.process.send_signal(signal.SIGHUP)
             self._settle(before)
-        for path in self.folder.glob("*.json"):
+        for path in self.folder.glob("tls-*"):
             if path.name not in files:
                 path.unlink()
+
+    def tell(self, told: str, keys: dict[str, str]) -> None:
+        """What requests find from now on; no connection notices."""
+        folder = self.folder / "keys"
+        folder.mkdir(mode=0o700, exist_ok=True, parents=True)
+        for name, content in keys.items():
+            self._write(f"keys/{name}", content)
+        for path in folder.iterdir():
+            if path.name not in keys:
+                path.unlink()
+        self._write("told.json", told)
 
     def ended(self) -> int | None:
         """The exit code of a master that has ended."""
@@ -52,16 +65,18 @@ class Nginx:
     def quit(self) -> None:
         """Take no new request, finish those that run, end."""
         if self.process and self.process.poll() is None:
-            self.process.send_signal(3)  # SIGQUIT
+            self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
 
     def _command(self, config: str) -> list[str]:
         return [PROGRAM, "-e", "stderr", "-p", str(self.folder), "-c", str(self.folder / config)]
 
     def _write(self, name: str, content: str) -> None:
-        path = self.folder / name
-        path.touch(mode=0o600)
-        path.write_text(content, encoding="utf-8")
+        """By rename: a reader sees the old content or the new."""
+        draft = self.folder / ".draft"
+        draft.touch(mode=0o600)
+        draft.write_text(content, encoding="utf-8")
+        draft.rename(self.folder / name)
 
     def _workers(self) -> set[int]:
         """Processes that take requests; one that is shutting down says so in its title."""

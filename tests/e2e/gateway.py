@@ -61,9 +61,9 @@ class Gateway:
         return self
 
     def engine(self, name: str) -> str:
-        """A small server; its HOST:PORT."""
+        """A container with two small servers; HOST:PORT of the first, `NAME`. The second, `NAME-2`, is on port 8002."""
         container = f"{self.name}-{name}"
-        script = ["--volume", f"{Path(__file__).with_name('upstream.py')}:/upstream.py:ro", "--entrypoint", PYTHON, IMAGE, "/upstream.py", name, "8001"]
+        script = ["--volume", f"{Path(__file__).with_name('upstream.py')}:/upstream.py:ro", "--entrypoint", PYTHON, IMAGE, "/upstream.py", name]
         docker("run", "--detach", "--name", container, "--network", self.name, "--network-alias", name, *HARDENED, *script)
         self.engines.append(container)
         end = time.monotonic() + 30

@@ -48,9 +48,7 @@ def error_of(answer: httpx.Response) -> dict[str, object]:
 # -- who is let in, to what
 
 
-@pytest.mark.parametrize(
-    "given", [None, "", "Bearer", "Bearer wrong", f"Basic {KEYS['alice']}", f"Bearer {KEYS['alice']}x", f"Bearer {KEYS['alice']} x"]
-)
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", f"Basic {KEYS['alice']}", f"Bearer {KEYS['alice']}x", f"Bearer {KEYS['alice']} x"])
 @pytest.mark.parametrize("path", ["/v1/models", "/nothing", "/invocations", "/metrics"])
 def test_without_a_key_nothing_is_told(gateway: Gateway, given: str | None, path: str) -> None:
     with gateway.client(None) as bare:

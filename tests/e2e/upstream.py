@@ -1,4 +1,6 @@
-"""A small HTTP server in the place of an engine: says what reached it, streams slowly, fails when told to. `python upstream.py NAME PORT`.
+"""Two small HTTP servers in the place of engines: say what reached them, stream slowly, fail when told to. `python upstream.py NAME`.
+
+NAME answers on port 8001, NAME-2 on port 8002, as the engines of one server do during a handover.
 
 Standard library only: it runs in the gateway's image.
 """
@@ -9,7 +11,6 @@ import sys
 import threading
 import time
 
-NAME = sys.argv[1]
 SEEN: list[str] = []
 """What happened, for GET /seen."""
 
@@ -20,6 +21,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    server: "Server"
+
     def log_message(self, *_: object) -> None:
         """No log."""
 
@@ -28,7 +31,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/seen":
             self.send_json(200, {"seen": SEEN})
         elif self.path == "/v1/models":
-            self.send_json(200, {"object": "list", "data": [{"id": "m", "object": "model"}, {"id": "team/m", "object": "model"}], "engine": NAME})
+            self.send_json(200, {"object": "list", "data": [{"id": "m", "object": "model"}, {"id": "team/m", "object": "model"}], "engine": self.server.engine})
         else:
             self.send_json(200 if self.path == "/health" else 404, {"path": self.path})
 
@@ -40,7 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.stream(asked["stream"], asked["every"])
             return
         time.sleep(asked.get("sleep", 0))
-        told = {"engine": NAME, "path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "bytes": len(body)}
+        told = {"engine": self.server.engine, "path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "bytes": len(body)}
         self.send_json(asked.get("status", 200), {"error": {"message": "the engine's own"}} if "status" in asked else told)
 
     def stream(self, count: int, every: float) -> None:
@@ -51,7 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for at in range(count):
-                event = f"data: {NAME} {at}\n\n".encode()
+                event = f"data: {self.server.engine} {at}\n\n".encode()
                 self.wfile.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
                 time.sleep(every)
             self.wfile.write(b"0\r\n\r\n")
@@ -76,7 +79,12 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 512
     daemon_threads = True
 
+    def __init__(self, engine: str, port: int):
+        super().__init__(("0.0.0.0", port), Handler)
+        self.engine = engine
+        threading.Thread(target=self.serve_forever).start()
+
 
 if __name__ == "__main__":
-    print(f"{NAME} listens", flush=True)
-    threading.Thread(target=Server(("0.0.0.0", int(sys.argv[2])), Handler).serve_forever).start()
+    servers = [Server(sys.argv[1], 8001), Server(f"{sys.argv[1]}-2", 8002)]
+    print(f"{sys.argv[1]} listens", flush=True)

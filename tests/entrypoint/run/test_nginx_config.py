@@ -9,7 +9,7 @@ import pytest
 
 from entrypoint.run.gateway_keys import Key
 from entrypoint.run.gateway_state import LOADING, Certificate, State
-from entrypoint.run.nginx_config import POSTS, render
+from entrypoint.run.nginx_config import POSTS, addresses, fixed_files, key_files, told_file
 from schemas.active import Active
 from schemas.gateway_job import GatewayJob
 
@@ -18,8 +18,8 @@ READY = State(Active(generation=7, state="ready", upstream="serve:8001", models=
 FOLDER = Path("/tmp/nginx")
 
 
-def config(state: State = READY, job: GatewayJob = JOB) -> str:
-    return render(job, state, FOLDER, "salt")["nginx.conf"]
+def config(certificate: Certificate | None = None, job: GatewayJob = JOB) -> str:
+    return fixed_files(job, addresses(READY), certificate, FOLDER, "salt")["nginx.conf"]
 
 
 def block(text: str, head: str) -> str:
@@ -34,8 +34,7 @@ def block(text: str, head: str) -> str:
 
 
 def test_everything_is_filled_in() -> None:
-    for state in (READY, replace(READY, active=LOADING, address=None)):
-        assert re.findall(r"@[a-z_]+@", config(state)) == []
+    assert re.findall(r"@[a-z_]+@", config()) == []
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -43,21 +42,20 @@ def test_an_endpoint_wants_a_key_a_method_and_keeps_to_limits(path: str) -> None
     found = block(config(), f"location = {path}")
     assert found.index('if ($key_name = "") { return 401; }') < found.index("if ($request_method != POST) { return 405; }") < found.index("proxy_pass")
     assert "limit_req zone=rate burst=10 nodelay;" in found and "limit_conn at_once 8;" in found
-    assert f"proxy_pass http://engine{path};" in found, "the path that was matched goes on, not what the client wrote"
-    assert 'set $args "";' in found
+    assert f"proxy_pass http://$engine{path};" in found, "the path that was matched goes on, not what the client wrote"
 
 
 def test_only_what_is_named_reaches_the_engine() -> None:
     text = config()
-    passed = {found[1] for found in re.finditer(r"proxy_pass http://engine(\S*);", text)}
-    assert passed == {*POSTS, "/v1/models", "/health"}
+    passed = {found[1] for found in re.finditer(r"proxy_pass http://\$engine(\S*);", text)}
+    assert passed == {*POSTS, "/v1/models"}
     assert "proxy_pass_request_headers off;" in text
     assert set(re.findall(r"proxy_set_header (\S+)", text)) == {"Host", "Connection", "Authorization", "Content-Type", "Accept", "X-Request-Id"}
 
 
 def test_every_location_of_ours_looks_at_the_key() -> None:
     text = config()
-    open_ones = {"= /health", "= /health/ready", "= /health/deep", "= /inner/models", "= /inner/health", "= /inner/e400"}
+    open_ones = {"= /health", "= /health/ready", "= /health/deep", "= /inner/models", "= /inner/deep", "= /inner/e400"}
     for head in re.findall(r"location ([^@{]+) \{", text):
         found = block(text, f"location {head}")
         assert (head in open_ones) is ('$key_name = ""' not in found), head
@@ -72,23 +70,34 @@ def test_an_added_header_brings_the_request_id_along() -> None:
 
 
 def test_while_nothing_answers_every_endpoint_says_so() -> None:
-    for state, code in (
-        (replace(READY, active=LOADING, address=None), "model_loading"),
-        (replace(READY, active=replace_state(READY, "failed"), address=None), "model_failed"),
-        (replace(READY, address=None), "engine_away"),
+    for head in (*(f"= {path}" for path in POSTS), "= /v1/models", "~ ^/v1/models/.", "= /health/ready"):
+        assert 'if ($engine = "") { return 503; }' in block(config(), f"location {head}")
+
+
+def test_what_requests_are_told() -> None:
+    told = json.loads(told_file(READY))
+    assert told == {
+        "generation": 7,
+        "state": "ready",
+        "models": ["m"],
+        "retry_after": 30,
+        "engine": "engine_10_0_0_2_8001",
+        "authorization": "Bearer control",
+        "silent": False,
+    }
+    assert f"upstream {told['engine']} {{\n        server 10.0.0.2:8001 " in config()
+    for away in (
+        replace(READY, address=None),
+        replace(READY, active=READY.active.model_copy(update={"state": "failed"})),
+        replace(READY, active=LOADING, address=None),
     ):
-        text = config(state)
-        for head in (*(f"= {path}" for path in POSTS), "= /v1/models", "~ ^/v1/models/.", "= /health/ready"):
-            assert "return 503;" in block(text, f"location {head}")
-        assert code in block(text, "location @e503") and "add_header Retry-After 30 always;" in text
+        assert json.loads(told_file(away))["engine"] == ""
 
 
-def replace_state(state: State, name: str) -> Active:
-    return state.active.model_copy(update={"state": name})
-
-
-def test_the_control_key_stands_in_for_the_users() -> None:
-    assert 'proxy_set_header Authorization "Bearer control";' in config()
+def test_both_engines_of_a_server_are_known_before_they_are_used() -> None:
+    assert addresses(READY) == addresses(replace(READY, address="10.0.0.2:8002")) == ("10.0.0.2:8001", "10.0.0.2:8002")
+    assert addresses(replace(READY, address=None)) == ()
+    assert config().count("upstream engine_") == 2
 
 
 def test_a_log_without_query_body_or_key() -> None:
@@ -97,11 +106,12 @@ def test_a_log_without_query_body_or_key() -> None:
     assert not fields & {"request", "request_uri", "args", "query_string", "request_body", "http_authorization"}
 
 
-def test_tls_where_there_is_a_certificate_and_its_content_counts() -> None:
-    certificate = Certificate(Path("/s/tls.crt"), Path("/s/tls.key"), "one")
-    text = config(replace(READY, certificate=certificate))
-    assert "listen 8000 ssl http2;" in text and "ssl_certificate /s/tls.crt;" in text and "ssl_protocols TLSv1.2 TLSv1.3;" in text
-    assert text != config(replace(READY, certificate=replace(certificate, digest="two"))), "a renewed one is loaded"
+def test_tls_where_there_is_a_certificate() -> None:
+    certificate = Certificate("chain", "key", "d1")
+    text = config(certificate)
+    assert "listen 8000 ssl http2;" in text and "ssl_certificate /tmp/nginx/tls-d1.crt;" in text and "ssl_protocols TLSv1.2 TLSv1.3;" in text
+    files = fixed_files(JOB, (), certificate, FOLDER, "salt")
+    assert (files["tls-d1.crt"], files["tls-d1.key"]) == ("chain", "key"), "a copy: the user's files may change at any time"
     assert "ssl" not in config()
 
 
@@ -111,11 +121,7 @@ def test_retry_after_is_until_the_next_request_is_let_in() -> None:
     assert "Retry-After 1 always" in config(job=JOB.model_copy(update={"requests_per_minute": 6000}))
 
 
-def test_files_are_named_by_their_content_so_that_old_workers_keep_theirs() -> None:
-    files = render(JOB, READY, FOLDER, "salt")
-    more = render(JOB, replace(READY, keys=(*READY.keys, Key("bob", "1" * 64))), FOLDER, "salt")
-    assert len(set(files) - set(more)) == 1
-    (name,) = set(more) - set(files)
-    assert set(json.loads(more[name])["names"].values()) == {"alice", "bob"}
-    assert f"js_preload_object keys from {FOLDER / name};" in more["nginx.conf"]
-    assert "0" * 64 not in "".join(files.values())
+def test_a_key_changes_no_configuration_and_is_in_no_file() -> None:
+    assert list(key_files(READY, "salt").values()) == ["alice"]
+    assert "0" * 64 not in str(key_files(READY, "salt"))
+    assert json.loads(fixed_files(JOB, (), None, FOLDER, "salt")["fixed.json"]) == {"salt": "salt", "folder": "/tmp/nginx"}
