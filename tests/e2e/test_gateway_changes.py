@@ -20,7 +20,7 @@ CHAT = "/v1/chat/completions"
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    made = Gateway(tmp_path_factory.mktemp("changes"))
+    made = Gateway(tmp_path_factory.mktemp("changes"), "gateway: {requests_per_minute: 1000000}\n")
     try:
         made.start()
         yield made
