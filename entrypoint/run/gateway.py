@@ -12,8 +12,9 @@ from typing import TypeVar
 from entrypoint.run.events import say
 from entrypoint.run.gateway_interim import ask_serve
 from entrypoint.run.gateway_keys import read_keys
+from entrypoint.run.gateway_metrics import Metrics
 from entrypoint.run.gateway_state import LOADING, Certificate, Places, State, acknowledge, find_certificate, is_silent, read_active, read_control, resolve
-from entrypoint.run.nginx_config import addresses, fixed_files, key_files, told_file
+from entrypoint.run.nginx_config import addresses, fixed_files, is_ready, key_files, told_file
 from entrypoint.run.nginx_process import Nginx
 from schemas.active import FOLDER
 from schemas.errors import CaissonError, StepFailed, UsageError
@@ -31,8 +32,8 @@ T = TypeVar("T")
 class Follower:
     """What was last seen and is in use."""
 
-    def __init__(self, job: GatewayJob, places: Places, nginx: Nginx):
-        self.job, self.places, self.nginx = job, places, nginx
+    def __init__(self, job: GatewayJob, places: Places, nginx: Nginx, metrics: Metrics):
+        self.job, self.places, self.nginx, self.metrics = job, places, nginx, metrics
         self.salt = secrets.token_hex(16)
         self.shown: State | None = None
         self.fixed: dict[str, str] = {}
@@ -66,6 +67,7 @@ class Follower:
         if self.shown is None or state.active != self.shown.active:
             time.sleep(ON_ITS_WAY_SECONDS if self.shown else 0)
             acknowledge(self.places.told, state.active.generation)
+        self.metrics.ready, self.metrics.generation = int(is_ready(state)), state.active.generation
         say(describe(state, self.shown))
         self.shown = state
 
@@ -112,8 +114,9 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    nginx = Nginx(WORK)
-    follower = Follower(GatewayJob.model_validate_json(sys.argv[1]), PLACES, nginx)
+    nginx, metrics = Nginx(WORK), Metrics()
+    follower = Follower(GatewayJob.model_validate_json(sys.argv[1]), PLACES, nginx, metrics)
+    metrics.listen(WORK)
     try:
         while not stop.is_set():
             follower.follow()

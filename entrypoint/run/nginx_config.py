@@ -54,13 +54,17 @@ def fixed_files(job: GatewayJob, engines: tuple[str, ...], certificate: Certific
     return files
 
 
+def is_ready(state: State) -> bool:
+    """Whether there is an engine that requests may be sent to."""
+    return state.active.state == "ready" and state.address is not None
+
+
 def told_file(state: State) -> str:
     """Where requests go now: a document for the script."""
-    ready = state.active.state == "ready" and state.address is not None
     return json.dumps(
         {
             **state.active.model_dump(mode="json", exclude={"upstream"}),
-            "engine": _name(state.address) if ready and state.address else "",
+            "engine": _name(state.address) if state.address and is_ready(state) else "",
             "authorization": f"Bearer {state.control}" if state.control else "",
             "silent": state.silent,
         }

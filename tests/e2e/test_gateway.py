@@ -272,3 +272,17 @@ def test_a_rate_is_of_each_key(narrow: Gateway) -> None:
         assert bob.post(CHAT, json={}).status_code == 200
         time.sleep(2.1)
         assert alice.post(CHAT, json={}).status_code == 200, "one more each two seconds"
+
+
+# -- metrics
+
+
+def test_metrics_are_on_a_port_that_is_not_published(gateway: Gateway, client: httpx.Client) -> None:
+    client.post(CHAT, json={})
+    time.sleep(0.2)
+    ask = "import urllib.request; print(urllib.request.urlopen('http://%s:9100/metrics').read().decode())"
+    said = docker("exec", gateway.engines[0], "/opt/caisson/venv/bin/python", "-c", ask % gateway.name)
+    assert re.search(r'caisson_gateway_requests_total\{endpoint="/v1/chat/completions",status="200",key="alice"\} \d+', said)
+    assert "caisson_gateway_ready 1" in said
+    ports = json.loads(docker("inspect", gateway.name))[0]["NetworkSettings"]["Ports"]
+    assert [port for port, bound in ports.items() if bound] == ["8000/tcp"]
