@@ -1,6 +1,7 @@
 """Plan of the stage serve: the engine's flags, from the spec, the machine and the exported model."""
 
 from entrypoint.plan.device import check_device, show_unlike
+from entrypoint.plan.handover import choose_handover
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import GIB, serving_bytes_per_token
 from entrypoint.plan.model_shape import ModelShape, max_positions, read_shape
@@ -10,9 +11,6 @@ from schemas.facts import Facts
 from schemas.plan import Decision, Plan
 from schemas.serve_job import ServeJob
 from schemas.spec import Spec
-
-PORT = 8000
-"""Inside the container; the host's port is Compose's business."""
 
 MEMORY_SHARE = 0.9
 FALLBACK_LENGTH = 4096
@@ -38,20 +36,10 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     shape = read_shape(known.config) if known else None
     positions = max_positions(known.config) if known else None
     length = _length(spec, positions, decisions)
-    arguments = [
-        "--served-model-name",
-        spec.name,
-        "--host",
-        "0.0.0.0",
-        "--port",
-        str(PORT),
-        "--dtype",
-        _dtype(facts, decisions),
-        "--max-model-len",
-        str(length),
-    ]
+    arguments = ["--dtype", _dtype(facts, decisions), "--max-model-len", str(length)]
     arguments += ["--shutdown-timeout", str(DRAIN_SECONDS), "--disable-fastapi-docs", "--generation-config", "auto"]
     arguments += ["--seed", str(spec.train.seed)]
+    cache = 0
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if facts.device == "cpu":
         arguments.append("--enforce-eager")
@@ -61,10 +49,23 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         decisions.append(_cache_decision(cache, shape, length))
     else:
         arguments += _gpu_arguments(spec, facts, shape, decisions)
-    job = ServeJob(served_name=spec.name, arguments=tuple(arguments))
+    if spec.serve.promote == "manual":
+        decisions.append(Decision(field="serve.promote", value="manual", why="set in the spec: a new export is served once `caisson promote` says so"))
+    handover = choose_handover(spec, facts, shape, cache, spec.serve.memory_share or MEMORY_SHARE)
+    decisions.append(handover)
+    job = ServeJob(
+        served_name=spec.name, arguments=tuple(arguments), parity=spec.serve.parity, handover=handover.value, keep=spec.serve.keep, on_cpu=facts.device == "cpu", drain_seconds=DRAIN_SECONDS
+    )  # fmt: skip
     wanted = {"serve": spec.serve.model_dump(mode="json"), "name": spec.name}
-    step = make_step(job, f"{spec.name} by vLLM", f"{spec.name}/served", facts, inputs, ("exported",), wanted, leaf="serve_vllm", environment=environment)
+    step = make_step(job, f"{spec.name} by vLLM", f"{spec.name}/served", facts, inputs, ("exported",), wanted, environment=environment)
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
+
+
+def passed_over(current: str, own: str) -> Decision:
+    """What is served is another export than the spec's own."""
+    return Decision(
+        field="serve.export", value=current, why=f"it is current; the spec's own is {own}: `caisson promote SPEC {own.rpartition('/')[2]}` serves that"
+    )
 
 
 def _length(spec: Spec, positions: int | None, decisions: list[Decision]) -> int:

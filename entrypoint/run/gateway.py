@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from entrypoint.run.events import say
-from entrypoint.run.gateway_interim import ask_serve
 from entrypoint.run.gateway_keys import read_keys
 from entrypoint.run.gateway_metrics import Metrics
 from entrypoint.run.gateway_state import LOADING, Certificate, Places, State, acknowledge, find_certificate, is_silent, read_active, read_control, resolve
@@ -43,7 +42,7 @@ class Follower:
     def look(self) -> State:
         """The present state. A part that cannot be used is said once and stays as it was; raises CaissonError where it never was."""
         before = self.shown
-        active = self._part("active", lambda: read_active(self.places.told) or ask_serve() or LOADING, before.active if before else LOADING)
+        active = self._part("active", lambda: read_active(self.places.told) or LOADING, before.active if before else LOADING)
         keys = self._part("keys", lambda: read_keys(self.places.secrets / "keys"), before.keys if before else ())
         certificate = self._part("certificate", self._certificate, before.certificate if before else None)
         address = resolve(active.upstream) if active.upstream else None

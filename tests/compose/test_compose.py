@@ -14,7 +14,6 @@ from composed import ACCELERATORS, ROOT, config, needs_compose, read
 from entrypoint.chain import STAGES
 from entrypoint.cli import cli
 from entrypoint.plan.saves import COMPOSE_GRACE
-from entrypoint.run.door import OPEN
 from entrypoint.run.gateway import PLACES
 from schemas.active import FOLDER
 from schemas.serve_job import ServeJob
@@ -151,17 +150,15 @@ def test_stages_with_work_to_keep_get_time_to_stop() -> None:
 def test_healthcheck() -> None:
     check = SERVICES["serve"]["healthcheck"]
     assert check["test"] == ["CMD", "/opt/caisson/venv/bin/python", "-m", "entrypoint.run.ready"]
-    assert ("GET", "/health") in OPEN, "it has no key"
     assert [name for name in SERVICES if "healthcheck" in SERVICES[name]] == ["serve"]
 
 
 def test_secrets_are_files_and_reach_who_needs_them() -> None:
     assert {name: SERVICES[name].get("secrets", []) for name in SERVICES if "secrets" in SERVICES[name]} == {
         "fetch": ["hf_token", "ms_token"],
-        "serve": ["api_key"],
     }
     assert all(set(secret) == {"file"} for secret in STAGES_FILE["secrets"].values())
-    assert ServeJob.model_fields["key_file"].default == "/run/secrets/api_key"
+    assert ServeJob.model_fields["control_folder"].default == FOLDER
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)

@@ -156,14 +156,22 @@ def test_sigterm_lets_a_request_in_flight_finish(project: Project, client: opena
     assert project.run("docker", "wait", container).strip() == "0"
 
 
-def test_engine_that_dies_ends_serve_with_1(project: Project, demo: str) -> None:
-    """Its server would end with 0, as if somebody had stopped it."""
+def test_an_engine_that_dies_is_started_again(project: Project, demo: str) -> None:
+    """By the supervisor, in the same container; what is ready has passed the parity gate again."""
     project.compose("up", "--detach", "--no-deps", "--wait", "serve")
     container = project.compose("ps", "--quiet", "serve").strip()
+    events = "/store/port-ossley/logs/serve.jsonl"
+    before = project.run("docker", "exec", container, "cat", events).count('"event": "ready"')
     end = 'for p in /proc/[0-9]*; do case "$(cat $p/comm)" in VLLM::EngineCor*) kill -9 ${p#/proc/};; esac; done'
     project.run("docker", "exec", container, "sh", "-c", end)
-    assert project.run("docker", "wait", container).strip() == "1"
-    assert "caisson: serve: port-ossley by vLLM ended by itself, with exit code 0" in project.run("docker", "logs", container)
+    deadline = time.monotonic() + 300
+    while (said := project.run("docker", "exec", container, "cat", events)).count('"event": "ready"') == before:
+        assert time.monotonic() < deadline, project.run("docker", "logs", container)
+        time.sleep(1)
+    kinds = [json.loads(line)["event"] for line in said.splitlines()]
+    assert kinds[-4:] == ["lost", "loading", "parity", "ready"]
+    project.run("docker", "stop", container)
+    assert project.run("docker", "wait", container).strip() == "0"
 
 
 def test_a_second_run_of_the_chain_does_no_work(project: Project, demo: str) -> None:

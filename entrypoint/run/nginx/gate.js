@@ -37,7 +37,7 @@ function engine(r) {
 }
 
 function authorization(r) {
-    return told().authorization || r.headersIn['Authorization'] || '';
+    return told().authorization;
 }
 
 function retryAfter(r) {
