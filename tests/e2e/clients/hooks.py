@@ -12,6 +12,6 @@ def map_body(context: object, body: object) -> object:
         if "model" in body:
             body["model"] = os.environ["MODEL"]
         for field in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
-            if field in body or field == "max_tokens" and "messages" in body or field == "max_tokens" and "prompt" in body:
+            if field in body or (field == "max_tokens" and "messages" in body) or (field == "max_tokens" and "prompt" in body):
                 body[field] = 2
     return body

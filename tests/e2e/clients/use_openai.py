@@ -108,7 +108,8 @@ def errors() -> None:
 def cancel() -> None:
     """Leave long answers in the middle; that the engine hears of it is the test's to see."""
     streams = [
-        client.chat.completions.create(model=MODEL, messages=ASKED, max_tokens=400, n=4, stream=True, temperature=1, extra_body={"ignore_eos": True}) for _ in range(2)
+        client.chat.completions.create(model=MODEL, messages=ASKED, max_tokens=400, n=4, stream=True, temperature=1, extra_body={"ignore_eos": True})
+        for _ in range(2)
     ]
     for stream in streams:
         next(iter(stream))
