@@ -19,5 +19,5 @@ class Gateway(Section):
     burst: Auto[Annotated[int, Field(ge=1, le=1_000_000)]] = None
     """How many requests of one key may come at once beyond the even spread. auto: what six seconds allow, at least 10."""
 
-    requests_at_once: Annotated[int, Field(ge=1, le=100_000)] = 512
+    requests_at_once: Annotated[int, Field(ge=1, le=65_535)] = 512
     """Requests of one key that are answered at the same time; above it the answer is 429."""

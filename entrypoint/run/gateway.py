@@ -13,7 +13,7 @@ from entrypoint.run.events import say
 from entrypoint.run.gateway_keys import read_keys
 from entrypoint.run.gateway_metrics import Metrics
 from entrypoint.run.gateway_state import LOADING, Certificate, Places, State, acknowledge, find_certificate, is_silent, read_active, read_control, resolve
-from entrypoint.run.nginx_config import addresses, fixed_files, is_ready, key_files, told_file
+from entrypoint.run.nginx_config import addresses, fixed_files, is_ready, key_files, told_files
 from entrypoint.run.nginx_process import Nginx
 from schemas.active import FOLDER
 from schemas.errors import CaissonError, StepFailed, UsageError
@@ -58,11 +58,11 @@ class Follower:
         self.engines = known_engines(addresses(state), self.engines)
         fixed = fixed_files(self.job, self.engines, state.certificate, self.nginx.folder, self.salt)
         if self.shown is None:  # before nginx answers anything
-            self.nginx.tell(told_file(state), key_files(state, self.salt))
+            self.nginx.tell(told_files(state), key_files(state, self.salt))
         if fixed != self.fixed:
             self.nginx.use(fixed)
             self.fixed = fixed
-        self.nginx.tell(told_file(state), key_files(state, self.salt))
+        self.nginx.tell(told_files(state), key_files(state, self.salt))
         if self.shown is None or state.active != self.shown.active:
             time.sleep(ON_ITS_WAY_SECONDS if self.shown else 0)
             acknowledge(self.places.told, state.active.generation)

@@ -59,16 +59,13 @@ def is_ready(state: State) -> bool:
     return state.active.state == "ready" and state.address is not None
 
 
-def told_file(state: State) -> str:
-    """Where requests go now: a document for the script."""
-    return json.dumps(
-        {
-            **state.active.model_dump(mode="json", exclude={"upstream"}),
-            "engine": _name(state.address) if state.address and is_ready(state) else "",
-            "authorization": f"Bearer {state.control}" if state.control else "",
-            "silent": state.silent,
-        }
-    )
+def told_files(state: State) -> dict[str, str]:
+    """Where requests go now: two files that each request reads, and a document for what is asked less often."""
+    return {
+        "authorization": f"Bearer {state.control}" if state.control else "",
+        "engine": _name(state.address) if state.address and is_ready(state) else "",
+        "told.json": json.dumps({**state.active.model_dump(mode="json", exclude={"upstream"}), "silent": state.silent}),
+    }
 
 
 def key_files(state: State, salt: str) -> dict[str, str]:

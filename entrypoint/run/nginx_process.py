@@ -47,7 +47,7 @@ class Nginx:
             if path.name not in files:
                 path.unlink()
 
-    def tell(self, told: str, keys: dict[str, str]) -> None:
+    def tell(self, told: dict[str, str], keys: dict[str, str]) -> None:
         """What requests find from now on; no connection notices."""
         folder = self.folder / "keys"
         folder.mkdir(mode=0o700, exist_ok=True, parents=True)
@@ -56,7 +56,8 @@ class Nginx:
         for path in folder.iterdir():
             if path.name not in keys:
                 path.unlink()
-        self._write("told.json", told)
+        for name, content in told.items():
+            self._write(name, content)
 
     def ended(self) -> int | None:
         """The exit code of a master that has ended."""

@@ -5,7 +5,7 @@
 const crypto = require('crypto');
 const fs = require('fs');
 
-const AWAY = {state: 'loading', engine: '', authorization: '', generation: 0, models: [], retry_after: 30, silent: false};
+const AWAY = {state: 'loading', generation: 0, models: [], retry_after: 30, silent: false};
 
 // The name of the key in `Authorization: Bearer KEY`; empty where there is none that is known.
 // What is looked up is an HMAC of the key's hash with a salt that this process's start chose, so that the time of a look-up tells nothing
@@ -33,11 +33,11 @@ function told() {
 
 // The upstream block of the engine that answers; empty while none does.
 function engine(r) {
-    return told().engine;
+    return read('engine') || '';
 }
 
 function authorization(r) {
-    return told().authorization;
+    return read('authorization') || '';
 }
 
 function retryAfter(r) {
@@ -84,7 +84,7 @@ async function deep(r) {
     let status = now.state;
     if (status === 'ready' && now.silent) {
         status = 'server silent';
-    } else if (status === 'ready' && (!now.engine || (await r.subrequest('/inner/deep', {method: 'GET'})).status !== 200)) {
+    } else if (status === 'ready' && (!engine(r) || (await r.subrequest('/inner/deep', {method: 'GET'})).status !== 200)) {
         status = 'engine away';
     }
     if (status !== 'ready') {
