@@ -31,7 +31,7 @@ push: images ## Push the images to REGISTRY
 model: venv ## The demo's base model into models/
 	@bash setup/model.sh
 
-key: ## An API key into secrets/api_key
+key: ## An API key into secrets/api_key, its hash for the gateway
 	@bash setup/key.sh
 
 venv: ## The host's Python environment in .venv, with `caisson`
