@@ -95,7 +95,7 @@ def test_both_engines_of_a_server_are_known_before_they_are_used() -> None:
 
 def test_a_log_without_query_body_or_key() -> None:
     fields = set(re.findall(r"\$([a-z_]+)", re.search(r"log_format requests.*?;", config(), re.DOTALL)[0]))  # type: ignore[index]
-    assert {"id", "key_name", "status", "request_time", "uri"} <= fields
+    assert {"id", "key_name", "status", "request_time", "path"} <= fields
     assert not fields & {"request", "request_uri", "args", "query_string", "request_body", "http_authorization"}
 
 
