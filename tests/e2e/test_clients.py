@@ -67,6 +67,10 @@ class Served:
         """Its id, running or not."""
         return self.project.compose("ps", "--all", "--quiet", service).strip()
 
+    def state(self, service: str) -> dict[str, Any]:
+        """Docker's, of its container."""
+        return dict(json.loads(self.project.run("docker", "inspect", self.container(service)))[0]["State"])
+
     def requests(self) -> list[dict[str, Any]]:
         """The gateway's access log."""
         return [json.loads(line) for line in self.project.run("docker", "logs", self.container("gateway")).splitlines() if line.startswith('{"at"')]
@@ -212,10 +216,25 @@ def test_streams_through_a_kill_and_a_restart(served: Served, request: pytest.Fi
     assert not [one for one in found if one["at"] > back + 5 and one["outcome"] == "error"]
 
 
-# -- Ctrl-C, and up again
+# -- stop, Ctrl-C, and up again
 
 
-def test_ctrl_c_stops_serve_and_then_the_gateway(served: Served) -> None:
+def test_stop_answers_what_runs_and_ends_serve_before_the_gateway(served: Served) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Count up."}], "max_tokens": 100, "stream": True, "ignore_eos": True}
+    headers = {"Authorization": f"Bearer {served.key}"}
+    with httpx.Client(trust_env=False, timeout=120) as client, client.stream("POST", f"{served.url}/v1/chat/completions", json=body, headers=headers) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        stop = subprocess.Popen(["docker", "compose", "stop"], cwd=ROOT, env=served.project.environment, stderr=subprocess.DEVNULL)
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+    assert stop.wait(200) == 0
+    states = {service: served.state(service) for service in ("serve", "gateway")}
+    assert [(state["Running"], state["ExitCode"]) for state in states.values()] == [(False, 0)] * 2
+    assert states["serve"]["FinishedAt"] <= states["gateway"]["FinishedAt"]
+
+
+def test_ctrl_c_stops_serve_and_the_gateway_says_so(served: Served) -> None:
+    """Compose stops what it is attached to. While serve still loads, too."""
     up = subprocess.Popen(
         ["docker", "compose", "up", "--no-color", "serve"],
         cwd=ROOT,
@@ -224,13 +243,13 @@ def test_ctrl_c_stops_serve_and_then_the_gateway(served: Served) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    served.wait_until_ready()
-    time.sleep(5)
+    end = time.monotonic() + 120
+    while served.status("/health") != 200 or not served.state("serve")["Running"]:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert served.status("/health/ready") == 503
+    time.sleep(3)
     up.send_signal(signal.SIGINT)
     said, _ = up.communicate(timeout=200)
-    states = {}
-    for service in ("serve", "gateway"):
-        (seen,) = json.loads(served.project.run("docker", "inspect", served.container(service)))
-        assert (seen["State"]["Running"], seen["State"]["ExitCode"]) == (False, 0), said
-        states[service] = seen["State"]["FinishedAt"]
-    assert states["serve"] <= states["gateway"], "requests that run are answered through the gateway"
+    assert (served.state("serve")["Running"], served.state("serve")["ExitCode"]) == (False, 0), said
+    assert served.status("/health") == 200 and served.status("/health/ready") == 503
