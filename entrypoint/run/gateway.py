@@ -19,7 +19,7 @@ from schemas.active import FOLDER
 from schemas.errors import CaissonError, StepFailed, UsageError
 from schemas.gateway_job import GatewayJob
 
-POLL_SECONDS = 1
+POLL_SECONDS = 0.25
 ON_ITS_WAY_SECONDS = 0.2
 """A request that was looked at just before a change is with its engine after that."""
 
