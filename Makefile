@@ -31,7 +31,7 @@ push: images ## Push the images to REGISTRY
 model: venv ## The demo's base model into models/
 	@bash setup/model.sh
 
-key: ## An API key into secrets/api_key
+key: ## An API key into secrets/api_key, its hash for the gateway
 	@bash setup/key.sh
 
 venv: ## The host's Python environment in .venv, with `caisson`
@@ -41,10 +41,10 @@ lint: venv ## Style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
 generated: venv ## Check that generated files are current
-	@$(PYTHON) -m schemas.generate --check && $(PYTHON) images/digests.py --check && $(PYTHON) -m entrypoint.manual --check
+	@$(PYTHON) -m schemas.generate --check && $(PYTHON) images/digests.py --check && $(PYTHON) -m entrypoint.manual --check && $(PYTHON) -m entrypoint.openapi --check
 
-generate: venv ## Write schemas/spec.schema.json, docs/spec.md, docs/cli.md
-	@$(PYTHON) -m schemas.generate && $(PYTHON) images/digests.py && $(PYTHON) -m entrypoint.manual
+generate: venv ## Write the spec's schema, docs/spec.md, cli.md, openapi.json
+	@$(PYTHON) -m schemas.generate && $(PYTHON) images/digests.py && $(PYTHON) -m entrypoint.manual && $(PYTHON) -m entrypoint.openapi
 
 test-light: lint generated ## Tests without images, under a minute
 	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not gpu"

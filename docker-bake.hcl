@@ -10,7 +10,7 @@ variable "VERSION" { default = "0.0.0" }
 variable "REVISION" { default = "" }
 variable "SOURCE" { default = "" }
 
-group "default" { targets = ["train", "export", "serve-vllm"] }
+group "default" { targets = ["train", "export", "serve-vllm", "gateway"] }
 
 target "common" {
   context = "."
@@ -55,4 +55,12 @@ target "serve-vllm" {
   inherits   = ["leaf"]
   dockerfile = "images/serve-vllm/Dockerfile"
   tags       = ["${REGISTRY}/serve-vllm:${TAG}-${ACCELERATOR}"]
+}
+
+target "gateway" {
+  inherits   = ["common"]
+  dockerfile = "images/gateway/Dockerfile"
+  contexts   = { base = "target:base", wheels = WHEELS }
+  args       = { BASE_NAME = "${REGISTRY}/base:${TAG}" }
+  tags       = ["${REGISTRY}/gateway:${TAG}"]
 }

@@ -13,12 +13,13 @@ for stage in fetch prepare train export; do
     docker compose run --rm --no-deps "$stage"
 done
 echo "== serve"
-docker compose up --detach --no-deps serve
+docker compose up --detach --no-deps gateway serve
 echo "loading the engine; its log: docker compose logs -f serve"
-until [ "$(docker inspect --format '{{.State.Health.Status}}' "$(docker compose ps -aq serve)")" = healthy ]; do
-    if [ "$(docker inspect --format '{{.State.Running}}' "$(docker compose ps -aq serve)")" != true ]; then
-        docker compose logs --tail 30 serve >&2
-        echo "demo: the server ended before it was ready; its log is above" >&2
+until curl --silent --fail --output /dev/null --noproxy '*' "http://127.0.0.1:$PORT/health/ready"; do
+    # shellcheck disable=SC2046
+    if docker inspect --format '{{.State.Running}}' $(docker compose ps -aq serve gateway) | grep -q false; then
+        docker compose logs --tail 30 serve gateway >&2
+        echo "demo: the server or the gateway ended before it was ready; its log is above" >&2
         exit 1
     fi
     sleep 2

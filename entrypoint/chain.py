@@ -14,7 +14,7 @@ from entrypoint.plan.serve import passed_over
 from entrypoint.probe import key_file, look, probe, read_model
 from entrypoint.run.checkpoints import CHECKPOINTS, newest_sealed
 from entrypoint.run.code_files import find_code, look_at_code
-from entrypoint.run.door import read_keys
+from entrypoint.run.gateway_keys import read_keys
 from entrypoint.run.promotion import read_current
 from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
@@ -156,7 +156,7 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
 
 
 def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
-    """The chain with what fetch will refuse of local sources, and serve of its key: found by looking now, not after the stages between.
+    """The chain with what fetch will refuse of local sources, and the gateway of its keys: found by looking now, not after the stages between.
 
     Of sources that are out of sight the stages after fetch take what was sealed before; fetch itself does not.
     """

@@ -18,7 +18,8 @@ from entrypoint.documents import read_document
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
 from entrypoint.options import json_option, spec_argument, store_option
-from entrypoint.probe import probe
+from entrypoint.plan import plan_gateway
+from entrypoint.probe import probe, usable_cores
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
@@ -178,6 +179,18 @@ def serve(spec: Path, store: Path) -> None:
     render.show_plan(steps, chain.facts)
     render.show_line()
     attend(steps.steps[0], steps.name, place)
+
+
+@cli.command()
+@spec_argument
+@click.option("--bind", envvar="BIND", default="127.0.0.1", show_default=True, help="The host's address at which the port is published.")
+@click.option("--plain-http", envvar="PLAIN_HTTP", is_flag=True, help="Without TLS also beyond this machine.")
+def gateway(spec: Path, bind: str, plain_http: bool) -> None:
+    """Stand in front of the server: keys, limits, TLS and the log."""
+    job, decisions = plan_gateway(read_spec(spec), usable_cores(), bind, plain_http)
+    for decision in decisions:
+        click.echo(f"{decision.field}: {decision.value}: {decision.why}")
+    replace_process("entrypoint.run.gateway", job.model_dump_json())
 
 
 @cli.command()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entrypoint import probe
-from entrypoint.run.door import read_keys
+from entrypoint.run.gateway_keys import read_keys
 from schemas.errors import CaissonError
 from schemas.facts import Facts
 
@@ -108,8 +108,8 @@ def _key() -> list[Finding]:
     try:
         read_keys(key)
     except CaissonError as error:
-        return [Finding("API key", "fail", error.what, error.fix or "")]
-    return [Finding("API key", "ok", str(key))]
+        return [Finding("API keys", "fail", error.what, error.fix or "")]
+    return [Finding("API keys", "ok", str(key))]
 
 
 def _store(store: Path) -> Finding:

@@ -252,9 +252,9 @@ def in_container() -> bool:
 
 
 def key_file() -> Path | None:
-    """The file of the API keys, where one is in sight: the secret in a container, what Compose would mount on a host. None for one that
-    is there and that only the server's user may read."""
-    path = Path("/run/secrets/api_key") if in_container() else Path(os.environ.get("API_KEY_FILE") or "secrets/api_key")
+    """The gateway's file of API keys, where one is in sight: what is mounted in its container, what Compose would mount on a host. None for one
+    that is there and that only the gateway's user may read."""
+    path = Path("/run/secrets/gateway" if in_container() else os.environ.get("GATEWAY_SECRETS") or "secrets/gateway") / "keys"
     try:
         return path if path.exists() and (in_container() or os.access(path, os.R_OK)) else None
     except OSError:

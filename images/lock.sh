@@ -37,4 +37,5 @@ for accelerator in $WANT; do
         resolve "$image/requirements.$accelerator.txt" "${options[@]}" -c "$work/union.txt" $(inputs "$image")
     done
 done
+case " $WANT " in *" cpu "*) resolve gateway/requirements.txt -c torch/requirements.cpu.txt gateway/requirements.in ;; esac
 case " $WANT " in *" tests "*) resolve ../tests/requirements.txt ../tests/requirements.in ;; esac

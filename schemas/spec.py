@@ -9,6 +9,7 @@ from schemas.base import Many, Section
 from schemas.data import Data
 from schemas.evaluate import Evaluate
 from schemas.export import Export
+from schemas.gateway import Gateway
 from schemas.method import Method
 from schemas.model import Model
 from schemas.plugins import Plugins
@@ -49,6 +50,9 @@ class Spec(Section):
 
     serve: Serve = Serve()
     """The server."""
+
+    gateway: Gateway = Gateway()
+    """The published port in front of it."""
 
     evaluate: Evaluate = Evaluate()
     """The evaluation."""

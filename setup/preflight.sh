@@ -19,8 +19,8 @@ if [ -s "$KEY" ] && ! grep -q '[^[:space:]]' "$KEY"; then
     stop "the API key file $KEY holds nothing but blanks" "remove it: \`make key\` makes one"
 fi
 
-# A server of this project may hold the port: the demo then takes its place.
-own=$(docker compose ps --quiet serve 2>/dev/null || true)
+# The gateway of this project may hold the port: the demo then takes its place.
+own=$(docker compose ps --quiet gateway 2>/dev/null || true)
 if [ -z "$own" ] && (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
     stop "port $PORT on 127.0.0.1 is in use" "stop what listens there, or choose another: PORT=8001 make demo"
 fi

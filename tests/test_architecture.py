@@ -102,7 +102,7 @@ ELSEWHERE = {
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     **dict.fromkeys(
-        ("schemas." + part for part in ("adapter", "answers_job", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording", "current")),
+        ("schemas." + part for part in ("adapter", "answers_job", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording", "current", "gateway")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     **dict.fromkeys(
@@ -111,6 +111,10 @@ ELSEWHERE = {
     ),
     "schemas.facts": "tests/entrypoint/test_probe.py makes them, tests/specs/test_specs.py reads the recorded ones",
     "schemas.packs": "tests/entrypoint/run/test_packing.py compares it with the plain algorithm, tests/entrypoint/plan/test_plan_packing.py counts with it",
+    "schemas.active": "tests/entrypoint/run/test_gateway_state.py reads and writes it",
+    "schemas.gateway_job": "tests/entrypoint/plan/test_plan_gateway.py makes it, tests/entrypoint/run/test_nginx_config.py reads it",
+    "entrypoint.run.gateway": "needs nginx: tests/e2e/test_gateway.py, in its image",
+    "entrypoint.run.nginx_process": "needs nginx: tests/e2e/test_gateway.py, in its image",
     "schemas.manual": "tests/schemas/test_generate.py",
 }  # fmt: skip
 """Modules whose test has another name, each with where it is."""
@@ -195,7 +199,7 @@ def test_schemas_know_documents_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", below("entrypoint.plan"))
 def test_planning_is_pure(name: str) -> None:
-    allowed = {"dataclasses", "typing", "collections", "hashlib", "json", "math", "pydantic", "schemas"}
+    allowed = {"dataclasses", "typing", "collections", "hashlib", "ipaddress", "json", "math", "pydantic", "schemas"}
     if name == "entrypoint.plan.tables":
         allowed = {"json", "typing", "importlib"}
     assert {m for m in IMPORTS[name] if top(m) not in allowed and m not in below("entrypoint.plan")} == set()

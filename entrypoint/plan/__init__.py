@@ -2,9 +2,10 @@
 
 from entrypoint.plan.export import plan_export
 from entrypoint.plan.fetch import plan_fetch
+from entrypoint.plan.gateway import plan_gateway
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.prepare import plan_prepare
 from entrypoint.plan.serve import plan_serve
 from entrypoint.plan.train import plan_train, trained_elsewhere
 
-__all__ = ["Inputs", "plan_export", "plan_fetch", "plan_prepare", "plan_serve", "plan_train", "trained_elsewhere"]
+__all__ = ["Inputs", "plan_export", "plan_fetch", "plan_gateway", "plan_prepare", "plan_serve", "plan_train", "trained_elsewhere"]

@@ -7,12 +7,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from composed import ACCELERATORS, ROOT, config, needs_compose, read
 
 from entrypoint.chain import STAGES
 from entrypoint.cli import cli
 from entrypoint.plan.saves import COMPOSE_GRACE
+from entrypoint.run.gateway import PLACES
+from schemas.active import FOLDER
 from schemas.serve_job import ServeJob
 
 FILES = [ROOT / "compose.yaml", *sorted((ROOT / "compose").glob("*.yaml"))]
@@ -38,7 +41,7 @@ def test_root_includes_the_stages_and_one_accelerator() -> None:
 
 
 def test_every_stage_is_a_service() -> None:
-    assert set(SERVICES) == set(STAGES) | TOOLS
+    assert set(SERVICES) == set(STAGES) | TOOLS | {"gateway"}
     assert all(not SERVICES[stage].get("profiles") for stage in STAGES)
     assert all(SERVICES[tool]["profiles"] == ["tools"] for tool in TOOLS), "tools start only when named"
 
@@ -75,7 +78,10 @@ def test_hardened(name: str) -> None:
 def test_network(name: str) -> None:
     service = SERVICES[name]
     if name == "serve":
-        assert service["networks"] == ["door"]
+        assert service["networks"] == ["inside"]
+    elif name == "gateway":
+        assert service["networks"] == ["inside", "door"]
+        assert service["dns"] == ["127.0.0.1"], "Docker's own server asks nobody else"
     elif name == "fetch":
         assert not set(service) & {"network_mode", "networks"}
     else:
@@ -84,9 +90,16 @@ def test_network(name: str) -> None:
 
 
 @each_service
-def test_only_serve_publishes_and_on_loopback(name: str) -> None:
+def test_only_the_gateway_publishes_and_on_loopback(name: str) -> None:
     ports = SERVICES[name].get("ports", [])
-    assert ports == (["${BIND:-127.0.0.1}:${PORT:-8000}:8001"] if name == "serve" else [])
+    assert ports == (["${BIND:-127.0.0.1}:${PORT:-8000}:8000"] if name == "gateway" else [])
+
+
+def test_the_gateway_knows_where_it_is_published() -> None:
+    """It refuses plain HTTP beyond this machine."""
+    assert SERVICES["gateway"]["environment"] == {"BIND": "${BIND:-127.0.0.1}", "PLAIN_HTTP": "${PLAIN_HTTP:-no}"}
+    options = {option.name: option.envvar for option in cli.commands["gateway"].params if isinstance(option, click.Option)}
+    assert options == {"bind": "BIND", "plain_http": "PLAIN_HTTP"}
 
 
 def test_the_door_leads_nowhere_but_in() -> None:
@@ -94,24 +107,35 @@ def test_the_door_leads_nowhere_but_in() -> None:
     door = STAGES_FILE["networks"]["door"]
     assert door["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     assert "internal" not in door
+    assert STAGES_FILE["networks"]["inside"] == {"internal": True}
 
 
 @each_service
 def test_only_the_store_is_written(name: str) -> None:
     mounts = {m["target"]: m for m in SERVICES[name]["volumes"]}
-    told = mounts.pop("/run/caisson", None)
-    assert (told is not None) == (name == "serve")
-    assert set(mounts) == {"/spec.yaml", "/models", "/data", "/store"}
-    assert [t for t, m in mounts.items() if not m.get("read_only")] == ["/store"]
-    assert mounts["/store"]["type"] == "volume"
+    wanted = {"gateway": {"/spec.yaml", "/run/caisson", "/run/secrets/gateway"}, "serve": {"/spec.yaml", "/models", "/data", "/store", "/run/caisson"}}
+    assert set(mounts) == wanted.get(name, {"/spec.yaml", "/models", "/data", "/store"})
+    written = {target: mount["type"] for target, mount in mounts.items() if not mount.get("read_only")}
+    assert written == dict.fromkeys({"/store", "/run/caisson"} & set(mounts), "volume")
     assert mounts["/spec.yaml"]["bind"] == {"create_host_path": False}, "a spec that is missing must not become a folder"
     assert "docker.sock" not in str(mounts)
 
 
+def test_what_they_tell_each_other_is_in_memory_and_theirs() -> None:
+    options = STAGES_FILE["volumes"]["told"]["driver_opts"]
+    assert (options["type"], options["device"]) == ("tmpfs", "tmpfs")
+    assert set(options["o"].split(",")) >= {"mode=0700", "uid=10001", "gid=10001"}
+    assert next(m["target"] for m in SERVICES["gateway"]["volumes"] if m["source"] == "told") == FOLDER
+    secrets = next(m for m in SERVICES["gateway"]["volumes"] if m["target"] == str(PLACES.secrets))
+    assert secrets["read_only"] and secrets["bind"] == {"create_host_path": False}
+
+
 def test_each_stage_waits_for_the_one_before_it() -> None:
     for before, stage in pairwise(STAGES):
-        assert SERVICES[stage]["depends_on"] == {before: {"condition": "service_completed_successfully"}}
+        gateway = {"gateway": {"condition": "service_started"}} if stage == "serve" else {}
+        assert SERVICES[stage]["depends_on"] == {before: {"condition": "service_completed_successfully"}} | gateway
     assert "depends_on" not in SERVICES["fetch"]
+    assert "depends_on" not in SERVICES["gateway"], "it answers before anything else does"
     assert all("depends_on" not in SERVICES[tool] for tool in TOOLS), "looking runs nothing"
 
 
@@ -119,6 +143,7 @@ def test_stages_with_work_to_keep_get_time_to_stop() -> None:
     drain = int(re.search(r"DRAIN_SECONDS = (\d+)", (ROOT / "entrypoint" / "plan" / "serve.py").read_text())[1])  # type: ignore[index]
     grace = int(SERVICES["serve"]["stop_grace_period"].removesuffix("s"))
     assert grace > drain
+    assert SERVICES["gateway"]["stop_grace_period"] == f"{grace}s", "streams go through it"
     assert SERVICES["train"]["stop_grace_period"] == f"${{TRAIN_GRACE:-{COMPOSE_GRACE // 60}m}}"
 
 
@@ -131,10 +156,9 @@ def test_healthcheck() -> None:
 def test_secrets_are_files_and_reach_who_needs_them() -> None:
     assert {name: SERVICES[name].get("secrets", []) for name in SERVICES if "secrets" in SERVICES[name]} == {
         "fetch": ["hf_token", "ms_token"],
-        "serve": ["api_key"],
     }
     assert all(set(secret) == {"file"} for secret in STAGES_FILE["secrets"].values())
-    assert ServeJob.model_fields["key_file"].default == "/run/secrets/api_key"
+    assert ServeJob.model_fields["control_folder"].default == FOLDER
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
@@ -159,7 +183,8 @@ def test_nothing_that_moves_by_itself_or_is_silently_dropped(path: Path) -> None
 @pytest.mark.parametrize("kind", ACCELERATORS)
 def test_every_service_has_an_image(kind: str) -> None:
     images = {name: service["image"] for name, service in accelerator(kind).items()}
-    assert set(images) == set(SERVICES)
+    assert set(images) == set(SERVICES) - {"gateway"}
+    assert SERVICES["gateway"]["image"] == "${REGISTRY:-caisson}/gateway:${TAG:-dev}", "one for every accelerator"
     for name, image in images.items():
         wanted = {"export": "export", "serve": "serve-vllm"}.get(name, "train")
         assert image == f"${{REGISTRY:-caisson}}/{wanted}:${{TAG:-dev}}-{kind}"
@@ -191,12 +216,13 @@ def test_config_is_valid_and_hardened(kind: str) -> None:
     services = config(kind)["services"]
     assert set(services) == set(SERVICES)
     for name, service in services.items():
-        assert service["image"].endswith(f":dev-{kind}")
+        assert service["image"].endswith(":dev" if name == "gateway" else f":dev-{kind}")
         assert (service["user"], service["read_only"], service["cap_drop"]) == ("10001:10001", True, ["ALL"]), name
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert [t.split(":")[0] for t in service["tmpfs"]] == ["/tmp"], "the accelerator's replaces the stage's: two at one place do not start"
     published = [(name, port["host_ip"], port["published"]) for name, service in services.items() for port in service.get("ports", [])]
-    assert published == [("serve", "127.0.0.1", "8000")]
+    assert published == [("gateway", "127.0.0.1", "8000")]
+    assert set(services["serve"]["networks"]) == {"inside"}
 
 
 @needs_compose
@@ -219,7 +245,7 @@ def test_config_takes_what_the_user_sets(tmp_path: Path) -> None:
     assert int(train["shm_size"]) == 8 * 2**30
     assert config("cpu")["services"]["train"]["stop_grace_period"] == "5m0s"
     assert config("cpu", TRAIN_GRACE="930s")["services"]["train"]["stop_grace_period"] == "15m30s"
-    assert found["services"]["serve"]["ports"][0]["published"] == "9000"
+    assert found["services"]["gateway"]["ports"][0]["published"] == "9000"
 
 
 @needs_compose

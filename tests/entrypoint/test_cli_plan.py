@@ -198,23 +198,25 @@ def test_plan_for_another_machine_looks_at_no_source_of_this_one(caisson: Caisso
     assert caisson("plan", run.spec_file, "--facts", CPU2, "--store", run.store.root)[0] == 0
 
 
-@pytest.mark.parametrize(("content", "said"), [("", "is empty"), (" \n\n", "is empty"), ("a key # mine", "has a line with spaces in it")])
-def test_key_that_serve_will_refuse(caisson: Caisson, run: SmallRun, monkeypatch: pytest.MonkeyPatch, content: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"), [("", "holds no key"), (" \n# none yet\n", "holds no key"), ("short", "1: a key has at least 16 visible ASCII letters")]
+)
+def test_keys_that_the_gateway_will_refuse(caisson: Caisson, run: SmallRun, monkeypatch: pytest.MonkeyPatch, content: str, said: str) -> None:
     """Said by plan and doctor, and by serve before it reads an artifact."""
-    key = run.folder / "api_key"
-    key.write_text(content)
-    monkeypatch.setenv("API_KEY_FILE", str(key))
+    keys = run.folder / "keys"
+    keys.write_text(content)
+    monkeypatch.setenv("GATEWAY_SECRETS", str(run.folder))
     monkeypatch.delenv("CAISSON_IMAGE", raising=False)
     code, out, err = caisson("plan", run.spec_file, "--store", run.store.root)
-    assert (code, err.startswith(f"caisson: the API key file {key} {said}")) == (3, True)
-    assert "cannot: serve: the API key file" in out
+    assert (code, err.startswith(f"caisson: {keys}")) == (3, True) and said in err
+    assert "cannot: serve:" in out and said in " ".join(out.split())
     _, out, _ = caisson("doctor", "--store", run.store.root, "--json")
-    assert [(f["state"], f["found"]) for f in json.loads(out) if f["check"] == "API key"] == [("fail", f"the API key file {key} {said}")]
+    assert [(f["state"], said in f["found"]) for f in json.loads(out) if f["check"] == "API keys"] == [("fail", True)]
     run.seal("fetch", "prepare", "train", "export")
     code, out, err = caisson("serve", run.spec_file, "--store", run.store.root)
     assert (code, out) == (3, "")
     assert said in err
-    key.write_text("good\n")
+    keys.write_text("a-good-key-0123456789\n")
     assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0
 
 

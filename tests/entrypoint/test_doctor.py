@@ -16,7 +16,7 @@ ANSWERS = """case "$1" in version) echo {version};; info) echo '{{"{runtime}": {
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A `docker` that answers with these versions."""
     monkeypatch.delenv("CAISSON_IMAGE", raising=False)
-    monkeypatch.setenv("API_KEY_FILE", str(tmp_path / "api_key"))
+    monkeypatch.setenv("GATEWAY_SECRETS", str(tmp_path))
     (tmp_path / "bin").mkdir()
 
     def answers(version: str = "26.1.5", compose: str = "2.26.1-4", runtime: str = "nvidia") -> None:
@@ -41,10 +41,10 @@ def test_all_is_well_on_a_host(docker, tmp_path: Path) -> None:
     assert {f.state for f in found.values()} == {"ok"}
 
 
-@pytest.mark.parametrize(("content", "state"), [("", "fail"), ("two words", "fail"), ("one\ntwo\n", "ok")])
-def test_api_key(docker, tmp_path: Path, content: str, state: str) -> None:
-    (tmp_path / "api_key").write_text(content)
-    assert by_check(tmp_path)["API key"].state == state
+@pytest.mark.parametrize(("content", "state"), [("", "fail"), ("too-short", "fail"), ("a" * 32 + " one\n" + "b" * 32 + "\n", "ok")])
+def test_api_keys(docker, tmp_path: Path, content: str, state: str) -> None:
+    (tmp_path / "keys").write_text(content)
+    assert by_check(tmp_path)["API keys"].state == state
 
 
 def test_in_a_container_no_engine_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ("torch", "train", "export", "serve-vllm")
 LOCKS = [ROOT / "images" / image / f"requirements.{accelerator}.txt" for accelerator in ("cpu", "cuda") for image in IMAGES]
 HOST = ROOT / "tests/requirements.txt"
+GATEWAY = ROOT / "images/gateway/requirements.txt"
+"""One for every accelerator."""
 
 
 def entries(path: Path) -> dict[str, tuple[str, int]]:
@@ -58,12 +60,12 @@ def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", [*LOCKS, HOST], ids=ids)
+@pytest.mark.parametrize("path", [*LOCKS, HOST, GATEWAY], ids=ids)
 def test_pinned_and_hashed(path: Path) -> None:
     assert entries(path)
 
 
-@pytest.mark.parametrize("path", [*LOCKS, HOST], ids=ids)
+@pytest.mark.parametrize("path", [*LOCKS, HOST, GATEWAY], ids=ids)
 def test_answers_its_in_files(path: Path) -> None:
     locked = versions(path)
     accelerator = path.name.split(".")[1]
@@ -101,6 +103,12 @@ def test_one_version_over_all_images(accelerator: str) -> None:
         for name, version in versions(path).items():
             other, where = seen.setdefault(name, (version, ids(path)))
             assert version == other, f"{name} is {version} in {ids(path)} and {other} in {where}"
+
+
+def test_the_gateway_has_the_programs_own_versions_and_nothing_heavy() -> None:
+    locked = versions(GATEWAY)
+    assert locked.items() <= versions(ROOT / "images/torch/requirements.cpu.txt").items()
+    assert "torch" not in locked
 
 
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])

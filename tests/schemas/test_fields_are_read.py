@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train
+from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_gateway, plan_prepare, plan_serve, plan_train
 from schemas.base import Section
 from schemas.errors import CaissonError
 from schemas.facts import Facts
@@ -59,7 +59,14 @@ def read() -> set[tuple[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Section, "__getattribute__", note, raising=False)
         for spec, facts in product(specs, machines):
-            for plan in (lambda s, f, i: plan_fetch(s, f), plan_prepare, plan_train, plan_export, plan_serve):
+            for plan in (
+                lambda s, f, i: plan_fetch(s, f),
+                plan_prepare,
+                plan_train,
+                plan_export,
+                plan_serve,
+                lambda s, f, i: plan_gateway(s, f.cpu_cores, "127.0.0.1", False),
+            ):
                 try:
                     plan(spec, facts, inputs)
                 except CaissonError:
