@@ -56,3 +56,12 @@ target "serve-vllm" {
   dockerfile = "images/serve-vllm/Dockerfile"
   tags       = ["${REGISTRY}/serve-vllm:${TAG}-${ACCELERATOR}"]
 }
+
+# CUDA only, and not built unless it is named: `setup/images.sh cuda serve-lmdeploy`.
+target "serve-lmdeploy" {
+  inherits   = ["common"]
+  dockerfile = "images/serve-lmdeploy/Dockerfile"
+  contexts   = { base = "target:base", wheels = WHEELS }
+  args       = { BASE_NAME = "${REGISTRY}/base:${TAG}" }
+  tags       = ["${REGISTRY}/serve-lmdeploy:${TAG}-${ACCELERATOR}"]
+}

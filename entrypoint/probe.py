@@ -42,6 +42,7 @@ def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, P
         disk_write_gib=disk_write_gib(store),
         shm_gib=round(shutil.disk_usage("/dev/shm").total / GIB, 2),
         network=has_network(),
+        node=node_rank(),
         program=__version__,
         models={source: facts for source, folder in (model_folders or {}).items() if (facts := read_model(folder))},
         sources={s: look(s) for s in sources if s.partition("://")[0] not in HUBS},
@@ -56,6 +57,14 @@ def image_device() -> Device:
     if said:
         raise MachineError(f"CAISSON_ACCELERATOR is {said!r}", "it must be cpu or cuda")
     return "cuda" if accelerators() else "cpu"
+
+
+def node_rank() -> int:
+    """Which of several nodes that serve one model this is, from NODE_RANK."""
+    said = os.environ.get("NODE_RANK") or "0"
+    if not (said.isascii() and said.isdigit()):
+        raise MachineError(f"NODE_RANK is {said!r}", "it must be 0 on the first node, 1 on the second, and so on")
+    return int(said)
 
 
 def accelerators() -> tuple[Accelerator, ...]:

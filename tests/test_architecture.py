@@ -18,7 +18,7 @@ MAX_FILE, MAX_FUNCTION = 300, 80
 SINKS = {"utils", "util", "common", "helpers", "misc", "extras"}
 
 HEAVY = {
-    "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "uvloop", "numpy", "pyarrow",
+    "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "lmdeploy", "uvicorn", "uvloop", "numpy", "pyarrow",
     "safetensors", "tokenizers", "gguf", "jinja2", "huggingface_hub", "modelscope", "modelscope_hub", "requests", "wandb", "swanlab", "mlflow",
 }  # fmt: skip
 WORLD = {
@@ -54,6 +54,7 @@ ELSEWHERE = {
     "entrypoint.__main__": "a few lines; every test that starts `python -m entrypoint` runs them, tests/entrypoint/run/test_child.py stops them early",
     "entrypoint.plan.tables": "data; tests/entrypoint/plan and the golden plans read it, tests/images/test_locks.py checks its locks",
     "entrypoint.plan.inputs": "a record with one lookup; every test of a plan goes through it",
+    "entrypoint.plan.serving": "a record and short decisions: tests/entrypoint/plan/test_plan_serve_vllm.py and test_plan_serve_lmdeploy.py",
     "entrypoint.plan.step": "tests/entrypoint/plan/test_plan_identity.py and the golden plans",
     "entrypoint.plan.refuse": "tests/entrypoint/plan/test_plan_fetch.py",
     "entrypoint.run.weights": "one constant",
@@ -89,7 +90,7 @@ ELSEWHERE = {
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     **dict.fromkeys(
-        ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
+        ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "template_marks", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     **dict.fromkeys(
@@ -140,6 +141,7 @@ COMMAND_LINE = (
     "entrypoint.render",
     "entrypoint.status",
     "entrypoint.doctor",
+    "entrypoint.served",
 )
 
 
@@ -179,7 +181,7 @@ def test_schemas_know_documents_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", below("entrypoint.plan"))
 def test_planning_is_pure(name: str) -> None:
-    allowed = {"dataclasses", "typing", "collections", "hashlib", "json", "math", "pydantic", "schemas"}
+    allowed = {"dataclasses", "typing", "collections", "difflib", "hashlib", "json", "math", "pydantic", "schemas"}
     if name == "entrypoint.plan.tables":
         allowed = {"json", "typing", "importlib"}
     assert {m for m in IMPORTS[name] if top(m) not in allowed and m not in below("entrypoint.plan")} == set()
