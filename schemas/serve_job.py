@@ -5,9 +5,6 @@ from typing import Literal
 from schemas.base import Record
 from schemas.serve import EngineName
 
-DRAIN_SECONDS = 60
-"""How long requests in flight may take to end after SIGTERM; Compose's grace period is longer."""
-
 
 class AdapterPlace(Record):
     """An adapter on the base model that is served, and where it is found."""
@@ -36,6 +33,9 @@ class ServeJob(Record):
     engine: EngineName = "vllm"
     adapters: tuple[AdapterPlace, ...] = ()
     """Where there are some, the engine loads the input `model` instead of `exported`; template and tokenizer stay those of `exported`."""
+
+    drain_seconds: int = 60
+    """For requests in flight, after SIGTERM."""
 
     generation: dict[str, int | float] = {}
     """Over the model's generation_config.json, for an engine that reads it from a folder alone."""

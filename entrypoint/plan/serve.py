@@ -33,6 +33,9 @@ from schemas.spec import Spec
 PORT = 8000
 """Inside the container; the host's port is Compose's business."""
 
+DRAIN_SECONDS = 60
+"""How long requests in flight may take to end after SIGTERM; Compose's grace period is longer."""
+
 
 def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step that ends in the engine itself and seals nothing."""
@@ -60,6 +63,7 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         arguments=tuple(arguments),
         engine=choice.engine,
         adapters=serving.adapters,
+        drain_seconds=DRAIN_SECONDS,
         generation=serving.generation if choice.engine == "lmdeploy" else {},
     )
     wanted = {"serve": spec.serve.model_dump(mode="json"), "name": spec.name}
@@ -97,6 +101,7 @@ def _decide(
         has_bf16=has_bf16,
         length=length,
         memory_share=share,
+        drain_seconds=DRAIN_SECONDS,
         spread=spread,
         cache=decide_cache(serve, choice, facts, decisions),
         prefix_caching=decide_prefix_caching(serve, decisions),

@@ -10,7 +10,6 @@ from schemas.errors import MachineError
 from schemas.facts import Facts
 from schemas.plan import Decision
 from schemas.serve import CacheType, Lookup, Speculative
-from schemas.serve_job import DRAIN_SECONDS
 
 FLAGS = {
     "name": "--served-model-name",
@@ -70,7 +69,7 @@ def address_arguments(name: str, port: int) -> list[str]:
 def vllm_arguments(serving: Serving) -> list[str]:
     """The command line without address, model and key."""
     found = [FLAGS["dtype"], "bfloat16" if serving.has_bf16 else "float16", FLAGS["length"], str(serving.length)]
-    found += [FLAGS["drain"], str(DRAIN_SECONDS), FLAGS["docs off"], FLAGS["generation config"], "auto", FLAGS["seed"], str(serving.seed)]
+    found += [FLAGS["drain"], str(serving.drain_seconds), FLAGS["docs off"], FLAGS["generation config"], "auto", FLAGS["seed"], str(serving.seed)]
     found.append(FLAGS["prefix on" if serving.prefix_caching else "prefix off"])
     if serving.cache:
         found += [FLAGS["cache"], CACHE_TYPES[serving.cache]]

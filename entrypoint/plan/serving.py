@@ -27,6 +27,7 @@ class Serving:
     has_bf16: bool
     length: int
     memory_share: float
+    drain_seconds: int
     spread: Spread
     cache: CacheType | None
     prefix_caching: bool

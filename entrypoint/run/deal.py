@@ -57,7 +57,8 @@ def deal(task: Task, recipe: Any) -> Deal:
         stream = RowStream(task, job.stream) if is_first() else None
         if stream:
             stream.begin()
-        streamed = StreamedRows(Path(task.output) / STREAM, key_of(job.stream), job.method.rows, job.pack_length, job.seed, order.rows)
+        place, key = Path(task.output) / STREAM, key_of(job.stream)
+        streamed = StreamedRows(place, key, job.method.rows, job.pack_length, job.seed, order.rows, order.rows_per_step)
         return Deal(rows, validation, streamed, validated, order, collator, streamed.prepared_rows, stream)
     dealt = _dealt(job, shards, "train", rows)
     lengths = row_lengths(shards, "train") if job.optimisation.group_by_length else None

@@ -12,7 +12,7 @@ from typing import Any
 from entrypoint.run.door import Door, install_keys, read_keys
 from schemas.errors import CaissonError, Interrupted, MachineError
 from schemas.job import Task
-from schemas.serve_job import DRAIN_SECONDS, ServeJob
+from schemas.serve_job import ServeJob
 
 GENERATION = "generation_config.json"
 UNSAID: dict[str, float] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -35,7 +35,7 @@ def main() -> None:
     import uvicorn
     from lmdeploy.cli import run
 
-    uvicorn.run = behind_door(uvicorn.run)
+    uvicorn.run = behind_door(uvicorn.run, task.job.drain_seconds)
     run()
 
 
@@ -76,12 +76,12 @@ def write_generation(model: Path, wanted: Mapping[str, float], folder: Path) -> 
     (folder / GENERATION).write_text(json.dumps({**UNSAID, **said, **wanted}), encoding="utf-8")
 
 
-def behind_door(run: Callable[..., None]) -> Callable[..., None]:
+def behind_door(run: Callable[..., None], drain_seconds: int) -> Callable[..., None]:
     """uvicorn.run, with the door around whatever app it is given: LMDeploy makes its app and runs it in one function."""
 
     def run_behind(*, app: Any, **settings: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn takes the signal, and raises it again when it has drained
-        run(app=Door(app), **settings, timeout_graceful_shutdown=DRAIN_SECONDS)
+        run(app=Door(app), **settings, timeout_graceful_shutdown=drain_seconds)
 
     return run_behind
 

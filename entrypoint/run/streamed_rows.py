@@ -34,9 +34,14 @@ class Stretch:
     first_row: int
     """Number of its first row among all that are prepared."""
 
+    @property
+    def end(self) -> int:
+        """The first position behind it."""
+        return self.start + len(self.order)
+
 
 class StreamedRows:
-    """What the numbers of a StraightOrder stand for: parts as they come, each shuffled by the seed; behind the last one all parts again, shuffled.
+    """What the numbers of a StreamOrder stand for: parts as they come, each shuffled by the seed; behind the last one all parts again, shuffled.
 
     Positions may only move on, but for those of one step.
     """
@@ -44,9 +49,9 @@ class StreamedRows:
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
     """Called while the next part is waited for; may raise."""
 
-    def __init__(self, folder: Path, key: str, kind: RowKind, pack_length: int | None, seed: int, planned: int):
-        """Parts of the job with this key lie in `folder`; `planned` is how many positions a whole run has."""
-        self.folder, self.kind, self.pack_length, self.seed, self.planned = folder, kind, pack_length, seed, planned
+    def __init__(self, folder: Path, key: str, kind: RowKind, pack_length: int | None, seed: int, planned: int, reach: int):
+        """Parts of the job with this key lie in `folder`; `planned` is how many positions a whole run has, `reach` how many a step has."""
+        self.folder, self.kind, self.pack_length, self.seed, self.planned, self.reach = folder, kind, pack_length, seed, planned, reach
         self.parts = Parts(folder, key)
         self.round = 0
         self.queue: list[int] = []
@@ -56,7 +61,7 @@ class StreamedRows:
         """Rows of each part so far, in order."""
 
         self.stretches: list[Stretch] = []
-        """The one that is read, and the one before: a step can reach over the border."""
+        """The one that is read, and those before it that a step can reach back into."""
 
         self.ended = False
 
@@ -82,14 +87,14 @@ class StreamedRows:
         return Tally.restore(record["tally"]).report(max_length, deduplicate) | {"parts": furthest + 1, "ended": self.ended}
 
     def _find(self, position: int) -> tuple[Stretch, int]:
-        while not self.stretches or position >= self.stretches[-1].start + len(self.stretches[-1].order):
-            self.stretches = [*self.stretches[-1:], self._next()]
+        while not self.stretches or position >= self.stretches[-1].end:
+            self.stretches = [*(s for s in self.stretches if s.end > position - self.reach), self._next()]
         stretch = next(s for s in reversed(self.stretches) if s.start <= position)
         return stretch, int(stretch.order[position - stretch.start])
 
     def _next(self) -> Stretch:
         """The stretch behind the last one."""
-        start = self.stretches[-1].start + len(self.stretches[-1].order) if self.stretches else 0
+        start = self.stretches[-1].end if self.stretches else 0
         while not self.ended:
             found = self._open(len(self.known), start)
             if found is not None:

@@ -161,9 +161,10 @@ def test_every_service_has_an_image(kind: str) -> None:
     images = {name: service["image"] for name, service in accelerator(kind).items()}
     assert set(images) == set(SERVICES)
     for name, image in images.items():
-        wanted = {"export": "export", "serve": "serve-vllm"}.get(name, "train")
+        wanted = {"export": "export", "serve": "serve-vllm" if kind == "cpu" else "serve-${ENGINE:-vllm}"}.get(name, "train")
         assert image == f"${{REGISTRY:-caisson}}/{wanted}:${{TAG:-dev}}-{kind}"
-        assert (ROOT / "images" / wanted / "Dockerfile").is_file()
+        for engine in ("vllm", "lmdeploy"):
+            assert (ROOT / "images" / wanted.replace("${ENGINE:-vllm}", engine) / "Dockerfile").is_file()
 
 
 def test_cuda_reserves_gpus() -> None:

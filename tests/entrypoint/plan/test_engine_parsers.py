@@ -90,6 +90,7 @@ def test_the_check_can_fail() -> None:
 
 
 @pytest.mark.image
+@pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 @pytest.mark.parametrize("engine", FLAGS)
 def test_the_engine_itself_takes_it(engine: str) -> None:
     """In the engine's image: the record is of this very parser, and the parser reads what is planned."""
@@ -101,6 +102,7 @@ def test_the_engine_itself_takes_it(engine: str) -> None:
 
 
 @pytest.mark.image
+@pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 @pytest.mark.parametrize("kind", ["tool_parser", "reasoning_parser"])
 def test_vllm_knows_the_parsers(kind: str) -> None:
     pytest.importorskip("vllm")
@@ -112,6 +114,7 @@ def test_vllm_knows_the_parsers(kind: str) -> None:
 
 
 @pytest.mark.image
+@pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 @pytest.mark.parametrize("kind", ["tool_parser", "reasoning_parser"])
 def test_lmdeploy_knows_the_parsers(kind: str) -> None:
     pytest.importorskip("lmdeploy")
@@ -123,6 +126,7 @@ def test_lmdeploy_knows_the_parsers(kind: str) -> None:
 
 
 @pytest.mark.image
+@pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 def test_lmdeploy_has_the_models() -> None:
     pytest.importorskip("lmdeploy")
     from lmdeploy.pytorch.models.module_map import MODULE_MAP
@@ -133,6 +137,7 @@ def test_lmdeploy_has_the_models() -> None:
 
 
 @pytest.mark.image
+@pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 def test_vllm_has_the_ranks() -> None:
     pytest.importorskip("vllm")
     from typing import get_args

@@ -40,7 +40,7 @@ def attempt(tmp_path, model):
         output = tmp_path / out
         output.mkdir(exist_ok=True)
         inputs = {"model": str(model), "data": str(tmp_path / "data")}
-        job = PrepareJob(train=(RowsJob(**rows),), **fields)
+        job = PrepareJob(**{"train": (RowsJob(**rows),), **fields})
         task = Task(name="t", job=job, inputs=inputs, output=str(output), events=str(tmp_path / "e.jsonl"), summary="")
         return prepare(task, Events(tmp_path / "e.jsonl")), output
 

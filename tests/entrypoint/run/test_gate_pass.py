@@ -18,7 +18,7 @@ from schemas.job import RowsJob
 pytestmark = pytest.mark.image
 __all__ = ["attempt", "model"]
 
-MANY, OTHER = rows(1500), [{"messages": [{"role": "user", "content": f"Other {i}?"}, {"role": "assistant", "content": "Yes, other."}]} for i in range(600)]
+MANY, OTHER = rows(4000), [{"messages": [{"role": "user", "content": f"Other {i}?"}, {"role": "assistant", "content": "Yes, other."}]} for i in range(1600)]
 STREAMED = {"validation_share": 0.0, "part_tokens": 12_000}
 
 
@@ -45,18 +45,18 @@ def two(attempt, tmp_path):
 
 def test_the_first_part_then_the_rest(two):
     summary, output = two("head")
-    assert summary["streaming"] and 0 < summary["train"]["rows"] < 1500
+    assert summary["streaming"] and 0 < summary["train"]["rows"] < 4000
     assert summary["validation"]["rows"] == 9 and len(lengths(output, "validation")) == 9
     first = files(output)
     two("rest")
     assert {name: content for name, content in files(output).items() if name in first} == first, "the rest lies behind it"
-    assert len(lengths(output)) == 2100, "every row once"
+    assert len(lengths(output)) == 5600 - 9, "every row once, but for those of the validation"
     records = [json.loads(path.read_text()) for path in sorted(output.glob("part-*.json"))]
     assert len(records) > 4 and [r["ended"] for r in records] == [False] * (len(records) - 1) + [True]
     reads = [[s["read"] for s in record["tally"]["sources"]] for record in records]
     assert reads[0][1] == TURN_ROWS, "a turn fills this part"
     assert all(read[2] for read in reads[1:]), "the other source has had its turn by the second"
-    assert reads[-1][1:] == [1500, 600]
+    assert reads[-1][1:] == [4000, 1600]
     again = files(output)
     two("rest")
     assert files(output) == again, "nothing is left to do"

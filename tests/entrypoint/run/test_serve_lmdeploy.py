@@ -14,7 +14,7 @@ from entrypoint.run.door import Door
 from entrypoint.run.serve_lmdeploy import UNSAID, behind_door, check_engine, command_line
 from schemas.errors import MachineError
 from schemas.job import Task
-from schemas.serve_job import DRAIN_SECONDS, AdapterPlace, ServeJob
+from schemas.serve_job import AdapterPlace, ServeJob
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -89,10 +89,10 @@ def test_the_app_runs_behind_the_door() -> None:
     ran: dict[str, Any] = {}
     before = signal.getsignal(signal.SIGTERM)
     try:
-        behind_door(lambda **settings: ran.update(settings))(app=app, host="0.0.0.0", port=1)
+        behind_door(lambda **settings: ran.update(settings), 7)(app=app, host="0.0.0.0", port=1)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert isinstance(ran["app"], Door) and (ran["host"], ran["port"], ran["timeout_graceful_shutdown"]) == ("0.0.0.0", 1, DRAIN_SECONDS)
+    assert isinstance(ran["app"], Door) and (ran["host"], ran["port"], ran["timeout_graceful_shutdown"]) == ("0.0.0.0", 1, 7)
     assert [asyncio.run(ask(ran["app"], *asked)) for asked in (("GET", "/health"), ("POST", "/update_weights"), ("GET", "/v1/models"))] == [200, 401, 401]
 
 
@@ -115,6 +115,7 @@ async def ask(door: Door, method: str, path: str) -> int:
 
 
 @pytest.mark.image
+@pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 def test_lmdeploy_takes_its_app_to_uvicorn_run() -> None:
     """In LMDeploy's image: what behind_door replaces is what its server calls, with an app by name."""
     pytest.importorskip("lmdeploy")

@@ -1,0 +1,93 @@
+"""Trainings whose rows are prepared meanwhile: the program itself, started, killed, stopped and refused."""
+
+import json
+import shutil
+import signal
+import time
+
+import pytest
+
+pytest.importorskip("trl")
+
+from resumed import artifact_of, assert_exact, kill_after, outcome
+from tiny import caisson, rows, run, spec, write_rows
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
+
+ROWS = 5000
+"""Some eight parts: one ends where a turn of a source does."""
+
+DATA = "{{train: [{{source: {0}}}], validation: 0%, packing: {packing}, streaming: true, max_length: 128, part_tokens: 20000}}"
+TRAIN = "{max_steps: 30, learning_rate: 3.0e-3, batch_tokens: 8000, checkpoint: {every: 3}}"
+
+
+def streamed(folder, model, jsonl, packing="true", **changes):
+    """A spec that streams these rows."""
+    return spec(folder, model, jsonl, **{"data": DATA.format(jsonl, packing=packing), "train": TRAIN, **changes})
+
+
+@pytest.fixture(scope="module")
+def model(sources):
+    return sources[0]
+
+
+def begun(folder, model, found=None, **changes):
+    """A spec and a store in which its first part is prepared."""
+    path = streamed(folder, model, write_rows(folder / "rows.jsonl", found or rows(ROWS)), **changes)
+    for stage in ("fetch", "prepare"):
+        run(stage, path, "--store", folder / "store", cwd=folder)
+    return path, folder / "store"
+
+
+def test_killed_and_gone_on_with_it_ends_bit_for_bit_the_same(tmp_path, model):
+    path, store = begun(tmp_path, model)
+    prepared = json.loads(next((store / "tiny" / "prepared").glob("*/report.json")).read_text())
+    assert 0 < prepared["train"]["rows"] < ROWS / 3, "prepare ends with the first part"
+    curve = assert_exact(path, store, tmp_path)
+    assert len([e for e in curve if "loss" in e]) == 30
+    artifact = artifact_of(tmp_path / "cut")
+    report = json.loads((artifact / "report.json").read_text())
+    assert report["ended"] and report["train"]["rows"] == ROWS and report["parts"] > 4, "what was trained on is told"
+    assert not (artifact / "stream").exists()
+    assert "up to date" in run("train", path, "--store", tmp_path / "cut", cwd=tmp_path)
+
+
+def test_losses_of_two_processes_are_those_of_one(tmp_path, model):
+    path, store = begun(tmp_path, model, packing="false")
+    single, double = (shutil.copytree(store, tmp_path / name) for name in ("single", "double"))
+    run("train", path, "--store", single, cwd=tmp_path)
+    run("train", streamed(tmp_path, model, tmp_path / "rows.jsonl", "false", hardware="{strategy: ddp}"), "--store", double, cwd=tmp_path)
+    one, two = ([e["loss"] for e in outcome(s)[0] if "loss" in e] for s in (single, double))
+    assert len(one) == 30 and two == pytest.approx(one, rel=1e-5)
+
+
+def test_a_damaged_part_is_prepared_anew(tmp_path, model):
+    path, store = begun(tmp_path, model)
+    whole, cut = (shutil.copytree(store, tmp_path / name) for name in ("whole", "cut"))
+    run("train", path, "--store", whole, cwd=tmp_path)
+    kill_after(path, cut, tmp_path, steps=8)
+    (shard,) = (cut / "tiny" / "train").glob(".partial-*/stream/train-00001.safetensors")
+    shard.write_bytes(shard.read_bytes()[:-4])
+    assert "goes on from step-" in run("train", path, "--store", cut, cwd=tmp_path)
+    assert outcome(cut) == outcome(whole)
+
+
+def test_stopped_it_exits_75_and_goes_on(tmp_path, model):
+    path, store = begun(tmp_path, model)
+    process = caisson("train", path, "--store", store, cwd=tmp_path)
+    events = store / "tiny" / "logs" / "train.jsonl"
+    deadline = time.monotonic() + 240
+    while not events.exists() or '"event": "step"' not in events.read_text():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 75, out + err
+    assert "goes on from step-" in run("train", path, "--store", store, cwd=tmp_path)
+
+
+def test_bad_rows_far_behind_end_the_training_with_4(tmp_path, model):
+    path, store = begun(tmp_path, model, found=[*rows(ROWS), *[{"messages": []}] * 300])
+    said = run("train", path, "--store", store, cwd=tmp_path, code=4)
+    assert "`messages` is empty" in said and "rows behind those that are trained on are refused" in said, said
+    assert "Traceback" not in said
