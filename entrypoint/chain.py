@@ -9,10 +9,12 @@ from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_
 from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
 from entrypoint.plan.plugins import check_code, code_sources
 from entrypoint.plan.resume import resume_decision
+from entrypoint.plan.serve import passed_over
 from entrypoint.probe import key_file, look, probe, read_model
 from entrypoint.run.checkpoints import CHECKPOINTS, newest_sealed
 from entrypoint.run.code_files import find_code, look_at_code
 from entrypoint.run.door import read_keys
+from entrypoint.run.promotion import read_current
 from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
 from entrypoint.served import with_served
@@ -127,9 +129,14 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
     errors: dict[Stage, CaissonError] = {}
     for stage in STAGES[: STAGES.index(until) + 1]:
         try:
+            own = inputs.exported
+            if stage == "serve" and own:
+                inputs = replace(inputs, exported=_current(store, spec.name, own))
             plan = _plan(stage, spec, facts, inputs)
             if stage == "train":
                 plan = _with_resume(plan, store, facts)
+            if inputs.exported and own and inputs.exported != own:
+                plan = plan.model_copy(update={"decisions": (*plan.decisions, passed_over(inputs.exported.folder, own.folder))})
         except SpecError:
             raise
         except CaissonError as error:
@@ -194,6 +201,20 @@ def _find(step: Step, store: Store, facts: Facts) -> Sealed | None:
     if sealed is None and (step.stage == "train" or (step.job.stage == "fetch" and _out_of_sight(places_of(step.job), facts))):
         return store.find_request(step.folder, step.request)
     return sealed
+
+
+def _current(store: Store, name: str, own: Sealed) -> Sealed:
+    """The export that is served: the current one, which may be another than the spec's own."""
+    current = read_current(store, name)
+    if current is None or own.folder.endswith(f"/{current.export}"):
+        return own
+    found = next((sealed for sealed in store.sealed(f"{name}/exports") if sealed.folder.endswith(f"/{current.export}")), None)
+    if found is None:
+        own_id = own.folder.rpartition("/")[2]
+        raise UsageError(
+            f"serve: the current export {name}/exports/{current.export} is gone or damaged", f"`caisson promote SPEC {own_id}` serves that of this spec"
+        )
+    return found
 
 
 def _out_of_sight(sources: tuple[str, ...], facts: Facts) -> bool:

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -16,6 +15,9 @@ from entrypoint import __version__, render
 from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec
 from entrypoint.doctor import examine
 from entrypoint.documents import read_document
+from entrypoint.export_commands import EXPORT_COMMANDS
+from entrypoint.exports import promote_newest
+from entrypoint.options import json_option, spec_argument, store_option
 from entrypoint.probe import probe
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
@@ -27,26 +29,9 @@ from schemas.generate import make_json_schema
 from schemas.plan import Stage
 from schemas.spec import Spec
 
-STORE = Path("/store")
 COLOURS = {"sealed": "green", "ok": "green", "stale": "yellow", "started": "yellow", "warn": "yellow", "damaged": "red", "cannot": "red", "fail": "red"}
 
 SHOW_HELP = "Only this part. engine: what DeepSpeed or FSDP is told, each value with its reason. env: lines for .env that Compose cannot work out."
-
-
-def _utf8(_: click.Context, parameter: click.Parameter, path: Path) -> Path:
-    """A path that every document can hold: the store's is written into tasks and events."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{parameter.human_readable_name}: {os.fsencode(path)!r} is not UTF-8", "rename it, or name another") from None
-    return path
-
-
-spec_argument = click.argument("spec", type=click.Path(path_type=Path), default=Path("/spec.yaml"), callback=_utf8)
-store_option = click.option(
-    "--store", type=click.Path(path_type=Path, file_okay=False), default=STORE, show_default=True, help="Folder with every artifact.", callback=_utf8
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 class Commands(click.Group):
@@ -127,12 +112,19 @@ def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
     if all(place.find(step) for step in steps.steps):
         for step in steps.steps:
             click.echo(f"{stage}: {step.title}: up to date ({step.folder}/{step.id})")
+        _promote(stage, spec, store)
         return
     for _, error in foresee(chain, place, fetch_itself=stage == "fetch").refusals:
         raise error
     render.show_plan(steps, chain.facts)
     render.show_line()
     execute(steps, place)
+    _promote(stage, spec, store)
+
+
+def _promote(stage: Stage, spec: Path, store: Path) -> None:
+    if stage == "export" and (said := promote_newest(*_chain(spec, store, "export"))):
+        click.echo(said)
 
 
 def _chain(spec: Path, store: Path, until: Stage = "serve") -> tuple[Chain, Store]:
@@ -239,6 +231,10 @@ def doctor(store: Path, as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of the spec."""
     click.echo(json.dumps(make_json_schema(), indent=2))
+
+
+for command in EXPORT_COMMANDS:
+    cli.add_command(command)
 
 
 def _read_facts(path: Path) -> Facts:

@@ -188,6 +188,19 @@ class Serve(Section):
     adapters: Many[ServedAdapter] = ()
     """Further adapters on the same base, each by its name; then this run's own is served beside the base instead of merged into it."""
 
+    parity: Literal["refuse", "warn"] = "refuse"
+    """What happens to an export that does not read and answer the golden prompts as the tuned model did. warn: it is said, and served."""
+
+    promote: Literal["auto", "manual"] = "auto"
+    """Whether a new export of this spec is served as soon as it is sealed. manual: only once `caisson promote` says so; the first one always is."""
+
+    keep: Annotated[int, Field(ge=1, le=100)] = 3
+    """How many exports that were served before stay for `caisson rollback`. Older ones go with `caisson exports --prune`, never by themselves."""
+
+    handover: Auto[Literal["overlap", "restart"]] = None
+    """How a new export takes over. overlap: its engine starts beside the old one, which answers until the new one has passed its gates. restart: the
+    old one stops first, and comes back if the new one fails. auto: overlap where memory holds both."""
+
     @model_validator(mode="after")
     def _go_together(self) -> "Serve":
         if self.nodes > 1 and self.master is None:

@@ -44,6 +44,7 @@ ENVIRONMENT = {
     "entrypoint.run.ranks": "torchrun's variables",
     "entrypoint.run.launch": "only writes: the ranks inherit it, torch reads it",
     "entrypoint.run.child": "a child inherits this process's environment",
+    "entrypoint.run.engine_process": "an engine inherits this process's environment",
     "entrypoint.run.hub_huggingface": "only writes: the hub's library takes its switches from there, in fetch's own process",
     "entrypoint.run.hub_modelscope": "only writes: as above",
     "entrypoint.run.row_stream": "a child inherits a rank's environment without the rank",
@@ -52,6 +53,8 @@ ENVIRONMENT = {
 
 ELSEWHERE = {
     "entrypoint.__main__": "a few lines; every test that starts `python -m entrypoint` runs them, tests/entrypoint/run/test_child.py stops them early",
+    "entrypoint.options": "a few declarations; tests/entrypoint/test_cli.py",
+    "entrypoint.export_commands": "tests/entrypoint/test_exports.py types them",
     "entrypoint.plan.tables": "data; tests/entrypoint/plan and the golden plans read it, tests/images/test_locks.py checks its locks",
     "entrypoint.plan.inputs": "a record with one lookup; every test of a plan goes through it",
     "entrypoint.plan.serving": "a record and short decisions: tests/entrypoint/plan/test_plan_serve_vllm.py and test_plan_serve_lmdeploy.py",
@@ -68,6 +71,11 @@ ELSEWHERE = {
     "entrypoint.run.tally": "tests/entrypoint/run/test_data_report.py",
     "entrypoint.run.verdict": "tests/entrypoint/run/test_prepare.py and test_gate.py: every refusal by its words",
     "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
+    "entrypoint.run.tolerance": "a table; tests/entrypoint/run/test_serve_parity.py",
+    **dict.fromkeys(
+        ("entrypoint.run." + part for part in ("adapters_served", "engine", "engine_process", "gated", "supervisor")),
+        "needs an engine: tests/entrypoint/run/test_serve.py, with vLLM in its image",
+    ),
     "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine; test_resume_optimisation.py, of every optimizer",
     "entrypoint.run.muon": "tests/entrypoint/run/test_optimised.py",
     "entrypoint.run.principal": "tests/entrypoint/run/test_adapters.py and test_resume_optimisation.py",
@@ -90,7 +98,7 @@ ELSEWHERE = {
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     **dict.fromkeys(
-        ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "template_marks", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
+        ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "template_marks", "current", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     **dict.fromkeys(
@@ -138,6 +146,9 @@ COMMAND_LINE = (
     "entrypoint.cli",
     "entrypoint.chain",
     "entrypoint.documents",
+    "entrypoint.export_commands",
+    "entrypoint.exports",
+    "entrypoint.options",
     "entrypoint.render",
     "entrypoint.status",
     "entrypoint.doctor",

@@ -6,6 +6,7 @@ from typing import Any
 from entrypoint.plan import serve_lmdeploy, serve_vllm
 from entrypoint.plan.device import check_device, show_unlike
 from entrypoint.plan.engine_choice import Choice, choose_engine
+from entrypoint.plan.handover import choose_handover
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.kv_cache import decide_cache
 from entrypoint.plan.model_shape import ModelShape, max_positions, read_shape
@@ -30,9 +31,6 @@ from schemas.plan import Decision, Plan
 from schemas.serve_job import ServeJob
 from schemas.spec import Spec
 
-PORT = 8000
-"""Inside the container; the host's port is Compose's business."""
-
 DRAIN_SECONDS = 60
 """How long requests in flight may take to end after SIGTERM; Compose's grace period is longer."""
 
@@ -53,11 +51,15 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     shape = read_shape(config) if config else None
     serving = _decide(spec, facts, inputs, choice, config, shape, decisions)
     if choice.engine == "vllm":
-        arguments = serve_vllm.address_arguments(spec.name, PORT) + serve_vllm.vllm_arguments(serving)
+        arguments = serve_vllm.vllm_arguments(serving)
         environment = serve_vllm.vllm_environment(facts, serving, shape, decisions)
     else:
-        arguments = serve_lmdeploy.address_arguments(spec.name, PORT) + serve_lmdeploy.lmdeploy_arguments(serving, decisions)
+        arguments = serve_lmdeploy.lmdeploy_arguments(serving, decisions)
         environment = serve_lmdeploy.lmdeploy_environment()
+    if spec.serve.promote == "manual":
+        decisions.append(Decision(field="serve.promote", value="manual", why="set in the spec: a new export is served once `caisson promote` says so"))
+    handover = choose_handover(spec, facts, shape, serve_vllm.cpu_cache_gib(facts), serving.memory_share)
+    decisions.append(handover)
     job = ServeJob(
         served_name=spec.name,
         arguments=tuple(arguments),
@@ -65,6 +67,10 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         adapters=serving.adapters,
         drain_seconds=DRAIN_SECONDS,
         generation=serving.generation if choice.engine == "lmdeploy" else {},
+        parity=spec.serve.parity,
+        handover=handover.value,
+        keep=spec.serve.keep,
+        on_cpu=facts.device == "cpu",
     )
     wanted = {"serve": spec.serve.model_dump(mode="json"), "name": spec.name}
     step = make_step(
@@ -75,11 +81,17 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         inputs,
         ("exported", "model") if serving.adapters else ("exported",),
         wanted,
-        leaf=f"serve_{choice.engine}",
         environment=environment,
         image=f"serve-{choice.engine}",
     )
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions))
+
+
+def passed_over(current: str, own: str) -> Decision:
+    """What is served is another export than the spec's own."""
+    return Decision(
+        field="serve.export", value=current, why=f"it is current; the spec's own is {own}: `caisson promote SPEC {own.rpartition('/')[2]}` serves that"
+    )
 
 
 def _decide(

@@ -5,11 +5,9 @@ from schemas.plan import Decision
 from schemas.serve import CacheType, Drafted
 
 FLAGS = {
-    "name": "--model-name",
-    "host": "--server-name",
-    "port": "--server-port",
     "backend": "--backend",
     "template": "--chat-template",
+    "log-probabilities": "--logprobs-mode",
     "dtype": "--dtype",
     "length": "--session-len",
     "docs off": "--disable-fastapi-docs",
@@ -37,11 +35,6 @@ MARGIN = 0.02
 """Of a GPU's memory, beside what the spec leaves: activations and graphs come out of what the cache does not take."""
 
 
-def address_arguments(name: str, port: int) -> list[str]:
-    """Where it listens and what it calls itself."""
-    return [FLAGS["name"], name, FLAGS["host"], "0.0.0.0", FLAGS["port"], str(port)]
-
-
 def lmdeploy_arguments(serving: Serving, decisions: list[Decision]) -> list[str]:
     """The command line without address, model and key."""
     assert serving.choice.backend
@@ -49,6 +42,8 @@ def lmdeploy_arguments(serving: Serving, decisions: list[Decision]) -> list[str]
     found = [FLAGS["backend"], serving.choice.backend, FLAGS["template"], "hf", FLAGS["docs off"], FLAGS["log level"], "WARNING", FLAGS["log length"], "0"]
     found += [FLAGS["dtype"], "bfloat16" if serving.has_bf16 else "float16", FLAGS["length"], str(serving.length)]
     found += [FLAGS["cache share"], _cache_share(serving, decisions), FLAGS["tensor"], str(serving.spread.tensor)]
+    if serving.choice.backend == "pytorch":
+        found += [FLAGS["log-probabilities"], "raw_logprobs"]  # it gives none without
     if serving.spread.master:
         host, port = serving.spread.master
         found += [FLAGS["nodes"], str(serving.spread.nodes), FLAGS["node"], str(serving.spread.node), FLAGS["master"], f"{host}:{port}"]

@@ -12,9 +12,6 @@ from schemas.plan import Decision
 from schemas.serve import CacheType, Lookup, Speculative
 
 FLAGS = {
-    "name": "--served-model-name",
-    "host": "--host",
-    "port": "--port",
     "dtype": "--dtype",
     "length": "--max-model-len",
     "drain": "--shutdown-timeout",
@@ -61,11 +58,6 @@ LORA_SPARE = 8
 """Places in the host's memory for adapters that are loaded while it serves."""
 
 
-def address_arguments(name: str, port: int) -> list[str]:
-    """Where it listens and what it calls itself."""
-    return [FLAGS["name"], name, FLAGS["host"], "0.0.0.0", FLAGS["port"], str(port)]
-
-
 def vllm_arguments(serving: Serving) -> list[str]:
     """The command line without address, model and key."""
     found = [FLAGS["dtype"], "bfloat16" if serving.has_bf16 else "float16", FLAGS["length"], str(serving.length)]
@@ -100,9 +92,14 @@ def vllm_environment(facts: Facts, serving: Serving, shape: ModelShape | None, d
     if serving.on_gpu:
         return found
     decisions.append(Decision(field="eager mode", value="on", why="compiling needs a C++ compiler, which the image leaves out, and minutes at each start"))
-    gib = int(min(max(facts.ram_gib * CPU_CACHE_SHARE, CPU_CACHE_GIB[0]), CPU_CACHE_GIB[1]))
+    gib = cpu_cache_gib(facts)
     decisions.append(_cpu_cache(gib, shape, serving))
     return found | {"VLLM_CPU_KVCACHE_SPACE": str(gib), "OMP_NUM_THREADS": str(facts.cpu_cores)}
+
+
+def cpu_cache_gib(facts: Facts) -> int:
+    """Of a server on a CPU."""
+    return int(min(max(facts.ram_gib * CPU_CACHE_SHARE, CPU_CACHE_GIB[0]), CPU_CACHE_GIB[1]))
 
 
 def _gpu_arguments(serving: Serving) -> list[str]:

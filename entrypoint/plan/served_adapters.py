@@ -35,6 +35,8 @@ def decide_adapters(spec: Spec, choice: Choice, facts: Facts, inputs: Inputs, de
         )
     if spec.name in [adapter.name for adapter in spec.serve.adapters]:
         raise UsageError(f"serve.adapters: {spec.name} is the name of this run's own adapter, which is served anyway", "take the entry out, or rename it")
+    if choice.engine == "lmdeploy":
+        _check_names([spec.name, *(one.name for one in spec.serve.adapters)], choice)
     named = [(spec.name, spec.name, None), *((one.name, one.run, one.path) for one in spec.serve.adapters)]
     places = tuple(AdapterPlace(name=name, run=run, path=_folder(name, facts) or path) for name, run, path in named)
     base = inputs.model.manifest.content if inputs.model else ""
@@ -54,6 +56,15 @@ def decide_adapters(spec: Spec, choice: Choice, facts: Facts, inputs: Inputs, de
     decisions.append(Decision(field="serve.adapters", value=", ".join(place.name for place in places), why="each by its name, on the base model"))
     decisions.append(Decision(field="largest rank", value=str(allowed), why=why, source=str(ENGINES["vllm"]["source"])))
     return places, allowed
+
+
+def _check_names(names: list[str], choice: Choice) -> None:
+    """LMDeploy renders requests for an adapter that is named like one of its own templates by that template."""
+    taken = next((name for name in names if name in ENGINES["lmdeploy"]["templates"]), None)
+    if taken:
+        raise UsageError(
+            f"serve.adapters: {taken} is the name of a chat template of {choice.name}, which it would use instead of the model's", "give it another name"
+        )
 
 
 def _folder(name: str, facts: Facts) -> str | None:

@@ -15,7 +15,7 @@ CONFIG_BYTES = 2**20
 def newest_adapter(store: Store, run: str) -> tuple[Path, str] | None:
     """Folder of the newest sealed adapter of a run, and the content digest of its base. An export of an adapter goes before what training
     left; None where neither is there."""
-    for kind, inside in (("exports", ""), ("trained", WEIGHTS)):
+    for kind, inside in (("exports", ""), ("train", WEIGHTS)):
         found = [sealed for sealed in store.sealed(f"{run}/{kind}") if (store.root / sealed.folder / inside / CONFIG).is_file()]
         newest = max(found, key=lambda sealed: sealed.manifest.finished_at, default=None)
         if newest:

@@ -1,7 +1,7 @@
-"""What the served port lets in: the OpenAI endpoints, with the key. Everything else that the engine offers stays shut.
+"""What an engine's port lets in: the OpenAI endpoints with the gateway's key, its control endpoints with its supervisor's. The rest stays shut.
 
-vLLM's own key check guards some prefixes only (`/invocations` answers without one) and its start-up log prints its arguments, so the
-key is kept here and never handed to the engine.
+vLLM's own key check guards some prefixes only (`/invocations` answers without one) and its start-up log prints its arguments, so keys are
+kept here and never handed to the engine, and of each only its hash.
 """
 
 import hashlib
@@ -13,14 +13,20 @@ from typing import Any
 
 from schemas.errors import MachineError
 
-OPEN = frozenset({("GET", "/health")})
-KEYED = frozenset(
+SERVED = frozenset(
     {("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"), ("POST", "/v1/responses")}
 )  # fmt: skip
+"""What users are let through to."""
+
+CONTROL = frozenset(
+    {("GET", "/health"), ("GET", "/metrics"), ("POST", "/tokenize"), ("POST", "/v1/load_lora_adapter"), ("POST", "/v1/unload_lora_adapter")}
+)  # fmt: skip
+"""What only the supervisor asks: they show what others ask, or change what is served."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
-_digests: list[bytes] = []
+_served: list[bytes] = []
+_own: list[bytes] = []
 
 
 def read_keys(file: Path) -> list[bytes]:
@@ -42,9 +48,10 @@ def read_keys(file: Path) -> list[bytes]:
     return [hashlib.sha256(line.encode()).digest() for line in lines]
 
 
-def install_keys(digests: list[bytes]) -> None:
-    """The keys that this process's door accepts."""
-    _digests[:] = digests
+def install_keys(served: list[bytes], own: list[bytes]) -> None:
+    """The keys, by their sha256, that this process's door accepts: for the OpenAI endpoints, and the supervisor's own, for everything."""
+    _served[:] = served
+    _own[:] = own
 
 
 class Door:
@@ -62,23 +69,23 @@ class Door:
             await send({"type": "websocket.close", "code": 1008})
             return
         asked = (scope["method"], scope["path"])
-        if asked in OPEN:
-            await self.app(scope, receive, send)
-        elif not _is_known(scope):
+        is_served, is_own = _matches(scope)
+        if not (is_served or is_own):
             await _refuse(send, 401, "invalid_api_key", "a valid API key is required: Authorization: Bearer KEY")
-        elif asked in KEYED:
+        elif asked in SERVED or (is_own and asked in CONTROL):
             await self.app(scope, receive, send)
         else:
             await _refuse(send, 404, "unknown_url", f"{asked[0]} {asked[1]} is not served here")
 
 
-def _is_known(scope: Message) -> bool:
-    """Whether the request carries one of the keys; every key is compared, in constant time."""
+def _matches(scope: Message) -> tuple[bool, bool]:
+    """Whether the request carries one of the served keys, and the supervisor's; every key is compared, in constant time."""
     given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
     scheme, _, token = given.partition(b" ")
     digest = hashlib.sha256(token.strip()).digest()
-    matches = [hmac.compare_digest(digest, known) for known in _digests]
-    return scheme.lower() == b"bearer" and any(matches)
+    served, own = ([hmac.compare_digest(digest, known) for known in keys] for keys in (_served, _own))
+    is_bearer = scheme.lower() == b"bearer"
+    return is_bearer and any(served), is_bearer and any(own)
 
 
 async def _refuse(send: Send, status: int, code: str, message: str) -> None:

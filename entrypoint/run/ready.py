@@ -1,24 +1,39 @@
-"""Healthcheck of the stage serve: exits 0 when the engine answers and has its model loaded. `python -m entrypoint.run.ready`.
+"""Healthcheck of the stage serve: exits 0 when the engine has passed its gate and works. `python -m entrypoint.run.ready [FOLDER]`.
 
 Standard library only: it runs every few seconds.
 """
 
-import http.client
+import json
 import sys
-import urllib.request
+import time
+from pathlib import Path
+from typing import Any
 
-TIMEOUT_SECONDS = 4
+FOLDER = Path("/run/caisson")
+STALE_SECONDS = 30
+"""The supervisor writes every five; one that has not for so long is not alive."""
 
 
-def main(port: int) -> int:
-    """The engine opens its port only once the model is loaded; /health then asks the engine process itself."""
+def why_not(said: Any, now: float) -> str:
+    """Why what health.json says is not ready at this time; empty where it is."""
+    if not isinstance(said, dict) or not isinstance(said.get("at"), int | float):
+        return "health.json is no document of caisson"
+    if said.get("state") != "ready":
+        return str(said.get("state"))
+    silent = now - said["at"]
+    return f"the supervisor has not been heard of for {silent:.0f} s" if silent > STALE_SECONDS else ""
+
+
+def main(folder: Path) -> int:
+    """0 or 1, the reason on standard output."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=TIMEOUT_SECONDS) as answer:
-            return 0 if answer.status == 200 else 1
-    except (OSError, http.client.HTTPException) as error:
-        print(f"not ready: {error}")
-        return 1
+        why = why_not(json.loads((folder / "health.json").read_text(encoding="utf-8")), time.time())
+    except (OSError, ValueError) as error:
+        why = str(error)
+    if why:
+        print(f"not ready: {why}")
+    return 1 if why else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8000))
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))

@@ -1,4 +1,5 @@
-"""Leaf of the stage serve: LMDeploy's OpenAI server behind our door. `python -m entrypoint.run.serve_lmdeploy TASK`."""
+"""LMDeploy's OpenAI server behind our door, a child of the leaf of the stage serve. `python -m entrypoint.run.serve_lmdeploy PORT`, the rest by
+standard input."""
 
 import importlib.util
 import json
@@ -9,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from entrypoint.run.door import Door, install_keys, read_keys
+from entrypoint.run.door import Door
+from entrypoint.run.engine_start import receive
+from entrypoint.run.lmdeploy_dialect import Dialect
 from schemas.errors import CaissonError, Interrupted, MachineError
-from schemas.job import Task
-from schemas.serve_job import ServeJob
+from schemas.serve_job import EngineTask
 
 GENERATION = "generation_config.json"
 UNSAID: dict[str, float] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -21,21 +23,20 @@ UNSAID: dict[str, float] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p
 
 def main() -> None:
     """Serve until SIGTERM, which lets requests in flight finish."""
-    task = Task.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    assert isinstance(task.job, ServeJob)
     signal.signal(signal.SIGTERM, _stop)
+    task = receive()
     try:
-        check_engine(task.job.arguments)
-        install_keys(read_keys(Path(task.job.key_file)))
-        extra = Path(tempfile.mkdtemp(prefix="lmdeploy-"))
-        sys.argv = command_line(task.job, task.inputs, extra)
+        check_engine(task.arguments)
     except CaissonError as error:
         print(f"caisson: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    sys.argv = command_line(task, Path(tempfile.mkdtemp(prefix="lmdeploy-")))
     import uvicorn
     from lmdeploy.cli import run
+    from lmdeploy.serve.openai import api_server
 
-    uvicorn.run = behind_door(uvicorn.run, task.job.drain_seconds)
+    context = remembered(api_server)
+    uvicorn.run = behind_door(uvicorn.run, context, task.drain_seconds)
     run()
 
 
@@ -53,20 +54,19 @@ def check_engine(arguments: Sequence[str]) -> None:
         )
 
 
-def command_line(job: ServeJob, inputs: Mapping[str, str], extra: Path) -> list[str]:
-    """LMDeploy's argv. What it reads from files alone is written into `extra`. Raises MachineError for an adapter that is not there."""
-    model = Path(inputs["model"] if job.adapters else inputs["exported"])
-    found = ["lmdeploy", "serve", "api_server", str(model), *job.arguments]
-    write_generation(Path(inputs["exported"]), job.generation, extra)
+def command_line(task: EngineTask, extra: Path) -> list[str]:
+    """LMDeploy's argv. What it reads from files alone is written into `extra`."""
+    address = ["--server-name", task.host, "--server-port", str(task.port), "--model-name", task.served_name]
+    found = ["lmdeploy", "serve", "api_server", task.model, *address, *task.arguments]
+    write_generation(Path(task.tokenizer or task.model), task.generation, extra)
     found += ["--generation-config", str(extra)]
-    if not job.adapters:
-        return found
-    template = extra / "template.json"  # the exported one, not the base model's
-    template.write_text(json.dumps({"model_name": "hf", "model_path": inputs["exported"]}), encoding="utf-8")
-    missing = next((place.name for place in job.adapters if place.path is None), None)
-    if missing:
-        raise MachineError(f"serve.adapters: {missing} is not there", "train it first, or take the entry out")
-    return [*found, "--chat-template", str(template), "--adapters", *(f"{place.name}={place.path}" for place in job.adapters)]
+    if task.tokenizer:
+        template = extra / "template.json"  # the exported one, not the base model's
+        template.write_text(json.dumps({"model_name": "hf", "model_path": task.tokenizer}), encoding="utf-8")
+        found += ["--chat-template", str(template)]
+    if task.adapters:
+        found += ["--adapters", *(f"{name}={folder}" for name, folder in task.adapters.items())]
+    return found
 
 
 def write_generation(model: Path, wanted: Mapping[str, float], folder: Path) -> None:
@@ -76,12 +76,25 @@ def write_generation(model: Path, wanted: Mapping[str, float], folder: Path) -> 
     (folder / GENERATION).write_text(json.dumps({**UNSAID, **said, **wanted}), encoding="utf-8")
 
 
-def behind_door(run: Callable[..., None], drain_seconds: int) -> Callable[..., None]:
+def remembered(server: Any) -> Callable[[], Any]:
+    """A way to the server context that LMDeploy makes inside its function and hands to nobody."""
+    made: list[Any] = []
+    original = server.ServerContext
+
+    def make() -> Any:
+        made.append(original())
+        return made[-1]
+
+    server.ServerContext = make
+    return lambda: made[-1]
+
+
+def behind_door(run: Callable[..., None], context: Callable[[], Any], drain_seconds: int) -> Callable[..., None]:
     """uvicorn.run, with the door around whatever app it is given: LMDeploy makes its app and runs it in one function."""
 
     def run_behind(*, app: Any, **settings: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn takes the signal, and raises it again when it has drained
-        run(app=Door(app), **settings, timeout_graceful_shutdown=drain_seconds)
+        run(app=Door(Dialect(app, context)), **settings, timeout_graceful_shutdown=drain_seconds)
 
     return run_behind
 

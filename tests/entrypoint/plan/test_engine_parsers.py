@@ -129,9 +129,11 @@ def test_lmdeploy_knows_the_parsers(kind: str) -> None:
 @pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 def test_lmdeploy_has_the_models() -> None:
     pytest.importorskip("lmdeploy")
+    from lmdeploy.model import MODELS
     from lmdeploy.pytorch.models.module_map import MODULE_MAP
     from lmdeploy.turbomind.supported_models import SUPPORTED_ARCHS
 
+    assert sorted(MODELS.module_dict) == ENGINES["lmdeploy"]["templates"]
     assert sorted(SUPPORTED_ARCHS) == ENGINES["lmdeploy"]["turbomind"]
     assert set(ENGINES["lmdeploy"]["pytorch"]) <= set(MODULE_MAP)
 

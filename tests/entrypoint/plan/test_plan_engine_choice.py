@@ -31,7 +31,7 @@ def test_engine(text: str, engine: str) -> None:
     plan = plan_of(text)
     step = plan.steps[0]
     assert isinstance(step.job, ServeJob) and step.job.engine == engine
-    assert step.argv[-2:] == (f"entrypoint.run.serve_{engine}", "{task}")
+    assert step.argv[-2:] == ("entrypoint.run.serve", "{task}")
     assert why(plan, "serve.engine")[0] == engine
 
 

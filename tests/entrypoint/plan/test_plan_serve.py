@@ -32,7 +32,7 @@ def flags(plan: Plan) -> dict[str, str]:
 
 
 COMMON = {
-    "--served-model-name": "n", "--host": "0.0.0.0", "--port": "8000", "--dtype": "bfloat16", "--max-model-len": "512", "--shutdown-timeout": "60",
+    "--dtype": "bfloat16", "--max-model-len": "512", "--shutdown-timeout": "60",
     "--disable-fastapi-docs": "", "--generation-config": "auto", "--seed": "17", "--enable-prefix-caching": "",
 }  # fmt: skip
 
@@ -41,7 +41,7 @@ def test_cpu() -> None:
     plan = plan_of(facts())
     assert flags(plan) == {**COMMON, "--enforce-eager": ""}
     step = plan.steps[0]
-    assert step.argv == ("python", "-m", "entrypoint.run.serve_vllm", "{task}")
+    assert step.argv == ("python", "-m", "entrypoint.run.serve", "{task}")
     assert step.inputs == {"exported": "n/exported/x"}
     assert step.environment == {
         "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "6", "OMP_NUM_THREADS": "8",

@@ -28,7 +28,7 @@ def test_the_least() -> None:
     job = plan.steps[0].job
     assert isinstance(job, ServeJob)
     assert job.arguments == (
-        "--model-name", "n", "--server-name", "0.0.0.0", "--server-port", "8000", "--backend", "turbomind", "--chat-template", "hf",
+        "--backend", "turbomind", "--chat-template", "hf",
         "--disable-fastapi-docs", "--log-level", "WARNING", "--max-log-len", "0", "--dtype", "bfloat16", "--session-len", "512",
         "--cache-max-entry-count", "0.85", "--tp", "1", "--enable-prefix-caching",
     )  # fmt: skip
@@ -76,7 +76,7 @@ def test_eagle() -> None:
         "/models/head",
         "5",
     ]
-    assert found["--backend"] == "pytorch"
+    assert (found["--backend"], found["--logprobs-mode"]) == ("pytorch", "raw_logprobs")
 
 
 def test_generation_goes_by_a_file() -> None:

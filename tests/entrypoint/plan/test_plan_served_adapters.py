@@ -141,3 +141,9 @@ def test_a_trained_model_is_no_base(own: str) -> None:
 def test_the_own_name_is_taken() -> None:
     with pytest.raises(UsageError, match="n is the name of this run's own adapter"):
         plan_serve(spec("serve: {adapters: [{name: n, run: other}]}"), machine(), inputs())
+
+
+def test_names_of_lmdeploy_s_own_templates() -> None:
+    with pytest.raises(UsageError, match=r"serve\.adapters: llama2 is the name of a chat template of LMDeploy 0\.18\.0"):
+        plan_serve(spec("serve: {engine: lmdeploy, max_length: 512, adapters: [{name: llama2, run: other}]}"), machine(), inputs())
+    assert plan_serve(spec("serve: {max_length: 512, adapters: [{name: llama2, run: other}]}"), machine(), inputs()).steps

@@ -25,14 +25,14 @@ def make(root: Path, kind: str, name: str, when: str, *, inside: str = "", confi
 
 def test_nothing(tmp_path: Path) -> None:
     assert newest_adapter(Store(tmp_path), "run") is None
-    make(tmp_path, "trained", "a", "2026-01-01", inside="weights")  # a whole model
+    make(tmp_path, "train", "a", "2026-01-01", inside="weights")  # a whole model
     assert newest_adapter(Store(tmp_path), "run") is None
 
 
 def test_the_newest(tmp_path: Path) -> None:
-    make(tmp_path, "trained", "b", "2026-01-02", inside="weights", config={"r": 8}, base="one")
-    wanted = make(tmp_path, "trained", "a", "2026-01-03", inside="weights", config={"r": 16}, base="two")
-    make(tmp_path, "trained", "c", "2026-01-04", inside="weights")
+    make(tmp_path, "train", "b", "2026-01-02", inside="weights", config={"r": 8}, base="one")
+    wanted = make(tmp_path, "train", "a", "2026-01-03", inside="weights", config={"r": 16}, base="two")
+    make(tmp_path, "train", "c", "2026-01-04", inside="weights")
     found = newest_adapter(Store(tmp_path), "run")
     assert found == (wanted, "two") and read_adapter(found[0]) == {"r": 16}
 
@@ -40,12 +40,12 @@ def test_the_newest(tmp_path: Path) -> None:
 def test_an_export_goes_first(tmp_path: Path) -> None:
     wanted = make(tmp_path, "exports", "a", "2026-01-01", config={"r": 8})
     make(tmp_path, "exports", "b", "2026-01-02")  # merged
-    make(tmp_path, "trained", "c", "2026-01-03", inside="weights", config={"r": 16})
+    make(tmp_path, "train", "c", "2026-01-03", inside="weights", config={"r": 16})
     assert newest_adapter(Store(tmp_path), "run") == (wanted, "base")
 
 
 def test_unsealed_counts_not(tmp_path: Path) -> None:
-    folder = tmp_path / "run" / "trained" / ("a" * 16) / "weights"
+    folder = tmp_path / "run" / "train" / ("a" * 16) / "weights"
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text("{}")
     assert newest_adapter(Store(tmp_path), "run") is None

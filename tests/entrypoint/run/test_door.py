@@ -1,4 +1,4 @@
-"""Only the OpenAI endpoints, only with a key, and never a hint of which part was wrong."""
+"""Only the OpenAI endpoints with a user's or the gateway's key, control endpoints with the supervisor's alone, and never a hint of which part was wrong."""
 
 import asyncio
 import hashlib
@@ -14,6 +14,7 @@ from entrypoint.run.door import Door, install_keys, read_keys
 from schemas.errors import MachineError
 
 KEYED = [("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"), ("POST", "/v1/responses")]
+CONTROL = [("GET", "/health"), ("GET", "/metrics"), ("POST", "/tokenize"), ("POST", "/v1/load_lora_adapter"), ("POST", "/v1/unload_lora_adapter")]
 
 
 def digests(*keys: str) -> list[bytes]:
@@ -22,9 +23,9 @@ def digests(*keys: str) -> list[bytes]:
 
 @pytest.fixture(autouse=True)
 def keys() -> Iterator[None]:
-    install_keys(digests("first-key", "second-key"))
+    install_keys(digests("first-key", "second-key"), digests("own-key"))
     yield
-    install_keys([])
+    install_keys([], [])
 
 
 def ask(
@@ -54,7 +55,7 @@ def status(sent: list[dict[str, Any]]) -> int:
 
 
 @pytest.mark.parametrize(("method", "path"), KEYED)
-@pytest.mark.parametrize("key", [b"first-key", b"second-key"])
+@pytest.mark.parametrize("key", [b"first-key", b"second-key", b"own-key"])
 def test_right_key(method: str, path: str, key: bytes) -> None:
     assert ask(path, method, b"Bearer " + key) == (True, [])
 
@@ -67,7 +68,7 @@ def test_right_key(method: str, path: str, key: bytes) -> None:
     ],
     ids=str,
 )  # fmt: skip
-@pytest.mark.parametrize(("method", "path"), [*KEYED, ("POST", "/invocations"), ("GET", "/metrics"), ("GET", "/")])
+@pytest.mark.parametrize(("method", "path"), [*KEYED, *CONTROL, ("POST", "/invocations"), ("GET", "/")])
 def test_no_or_wrong_key(method: str, path: str, authorization: bytes | None) -> None:
     reached, sent = ask(path, method, authorization)
     assert not reached
@@ -84,7 +85,7 @@ def test_scheme_in_any_case_and_blanks_around(authorization: bytes) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/invocations"), ("GET", "/metrics"), ("GET", "/version"), ("POST", "/tokenize"), ("GET", "/docs"), ("GET", "/openapi.json"), ("POST", "/v1/load_lora_adapter"),
+        *CONTROL, ("POST", "/invocations"), ("POST", "/metrics"), ("GET", "/version"), ("POST", "/detokenize"), ("GET", "/docs"), ("GET", "/openapi.json"),
         ("POST", "/v1/chat/completions/"), ("POST", "//v1/chat/completions"), ("POST", "/v1/../invocations"), ("POST", "/V1/models"), ("GET", "/v1/chat/completions"),
         ("DELETE", "/v1/models"), ("HEAD", "/v1/models"), ("OPTIONS", "/v1/models"), ("POST", "/health"), ("GET", "/health/"),
     ],
@@ -99,8 +100,15 @@ def test_everything_else_stays_shut(method: str, path: str) -> None:
     assert status(sent) == 401, "who has no key learns no paths"
 
 
-def test_health_is_open() -> None:
-    assert ask("/health", "GET") == (True, [])
+@pytest.mark.parametrize(("method", "path"), CONTROL)
+def test_the_supervisor_s_key_opens_the_control_endpoints(method: str, path: str) -> None:
+    assert ask(path, method, b"Bearer own-key") == (True, [])
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/invocations"), ("GET", "/openapi.json"), ("GET", "/tokenize"), ("POST", "/health")])
+def test_the_supervisor_s_key_opens_nothing_else(method: str, path: str) -> None:
+    reached, sent = ask(path, method, b"Bearer own-key")
+    assert not reached and status(sent) == 404
 
 
 def test_websocket_is_closed() -> None:
@@ -130,14 +138,16 @@ def test_a_second_header_does_not_help() -> None:
 
 
 def test_no_keys_installed_lets_nobody_in() -> None:
-    install_keys([])
+    install_keys([], [])
     for authorization in (None, b"", b"Bearer", b"Bearer "):
         assert not ask("/v1/models", "GET", authorization)[0]
+        assert not ask("/health", "GET", authorization)[0]
 
 
 def test_keys_are_replaced_not_added() -> None:
-    install_keys(digests("third-key"))
+    install_keys(digests("third-key"), digests("fourth-key"))
     assert not ask("/v1/models", "GET", b"Bearer first-key")[0]
+    assert not ask("/health", "GET", b"Bearer own-key")[0]
     assert ask("/v1/models", "GET", b"Bearer third-key")[0]
 
 

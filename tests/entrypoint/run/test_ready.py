@@ -1,98 +1,68 @@
-"""Ready when /health answers 200, and at no other time."""
+"""Ready when the supervisor says so and lives, and at no other time."""
 
-import http.server
-import socket
+import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from entrypoint.run import ready
+from entrypoint.run.control import Control
+from entrypoint.run.supervisor import BEAT_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
+NOW = 1_000_000.0
 
 
-@contextmanager
-def server(status: int | None) -> Iterator[tuple[int, list[str]]]:
-    """A port whose /health answers with this status, or not at all; and what was asked."""
-    asked: list[str] = []
-    stop = threading.Event()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            if status is None:
-                stop.wait(10)
-                return
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield listening.server_address[1], asked
-        finally:
-            stop.set()
-            listening.shutdown()
-            thread.join()
+def said(**changes: Any) -> dict[str, Any]:
+    return {"state": "ready", "at": NOW - 3, "export": "x"} | changes
 
 
 def test_ready() -> None:
-    with server(200) as (port, asked):
-        assert ready.main(port) == 0
-        assert asked == ["/health"]
+    assert ready.why_not(said(), NOW) == ""
 
 
-@pytest.mark.parametrize("status", [204, 400, 404, 500, 503])
-def test_not_ready(status: int) -> None:
-    with server(status) as (port, _):
-        assert ready.main(port) == 1
+@pytest.mark.parametrize("state", ["loading", "failed", None])
+def test_a_server_that_loads_or_failed(state: str | None) -> None:
+    assert ready.why_not(said(state=state), NOW) == str(state)
 
 
-def test_no_one_listens(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        assert ready.main(free.getsockname()[1]) == 1
+def test_a_supervisor_that_hangs() -> None:
+    assert ready.why_not(said(at=NOW - ready.STALE_SECONDS - 1), NOW) == "the supervisor has not been heard of for 31 s"
+    assert ready.STALE_SECONDS > 4 * BEAT_SECONDS
+
+
+@pytest.mark.parametrize("document", [None, [], {}, "ready", {"state": "ready"}, {"state": "ready", "at": "now"}])
+def test_what_is_no_document(document: Any) -> None:
+    assert ready.why_not(document, NOW)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"state": "ready"'])
+def test_half_a_document(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "health.json").write_text(text)
+    assert ready.main(tmp_path) == 1
     assert capsys.readouterr().out.startswith("not ready: ")
 
 
-def test_an_engine_that_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ready, "TIMEOUT_SECONDS", 0.1)
-    with server(None) as (port, _):
-        assert ready.main(port) == 1
+def test_nothing_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ready.main(tmp_path) == 1
+    assert "No such file" in capsys.readouterr().out
 
 
-def test_what_speaks_no_http_is_not_ready() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"SSH-2.0-x\r\n")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        assert ready.main(listening.getsockname()[1]) == 1
-        thread.join()
+def test_what_serve_writes_is_understood(tmp_path: Path) -> None:
+    control = Control(tmp_path)
+    control.open()
+    control.tell("loading", models=["n"])
+    assert ready.main(tmp_path) == 1
+    control.tell("ready", models=["n"], upstream="serve:8001")
+    assert ready.main(tmp_path) == 0
 
 
-def test_timeout_is_below_compose_s() -> None:
-    """Compose gives the check 5 s; one that it has to kill says nothing."""
-    assert ready.TIMEOUT_SECONDS < 5
-
-
-@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_as_compose_starts_it(status: int, code: int) -> None:
-    with server(status) as (port, _):
-        said = subprocess.run([sys.executable, "-m", "entrypoint.run.ready", str(port)], cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode == code
-    assert said.stderr == ""
+@pytest.mark.parametrize(("state", "code"), [("ready", 0), ("loading", 1)])
+def test_as_compose_starts_it(tmp_path: Path, state: str, code: int) -> None:
+    (tmp_path / "health.json").write_text(json.dumps(said(state=state, at=time.time())))
+    done = subprocess.run([sys.executable, "-m", "entrypoint.run.ready", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, "")

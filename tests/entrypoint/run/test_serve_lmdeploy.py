@@ -1,4 +1,4 @@
-"""LMDeploy's leaf, as far as it goes without a GPU: its command line, what it reads from files, the door around its app."""
+"""LMDeploy's process, as far as it goes without a GPU: its command line, what it reads from files, the door around its app."""
 
 import asyncio
 import json
@@ -11,35 +11,36 @@ from typing import Any
 import pytest
 
 from entrypoint.run.door import Door
-from entrypoint.run.serve_lmdeploy import UNSAID, behind_door, check_engine, command_line
+from entrypoint.run.serve_lmdeploy import UNSAID, behind_door, check_engine, command_line, remembered
 from schemas.errors import MachineError
-from schemas.job import Task
-from schemas.serve_job import AdapterPlace, ServeJob
+from schemas.serve_job import EngineTask
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def inputs(tmp_path: Path) -> dict[str, str]:
-    for role in ("model", "exported"):
-        (tmp_path / role).mkdir()
-    return {role: str(tmp_path / role) for role in ("model", "exported")}
+def folders(tmp_path: Path) -> dict[str, str]:
+    for name in ("model", "exported", "extra"):
+        (tmp_path / name).mkdir()
+    return {name: str(tmp_path / name) for name in ("model", "exported", "extra")}
 
 
-@pytest.fixture
-def extra(tmp_path: Path) -> Path:
-    (tmp_path / "extra").mkdir()
-    return tmp_path / "extra"
+def task(folders: dict[str, str], **other: Any) -> EngineTask:
+    values: dict[str, Any] = {
+        "served_name": "n",
+        "model": folders["exported"],
+        "port": 8001,
+        "arguments": ("--backend", "pytorch"),
+        "served_keys": (),
+        "own_key": "",
+    }
+    return EngineTask(**{**values, **other})
 
 
-def job(**other: Any) -> ServeJob:
-    return ServeJob(served_name="n", engine="lmdeploy", arguments=("--backend", "pytorch", "--chat-template", "hf"), **other)
-
-
-def test_command_line(inputs: dict[str, str], extra: Path) -> None:
-    found = command_line(job(), inputs, extra)
-    assert found == [
-        "lmdeploy", "serve", "api_server", inputs["exported"], "--backend", "pytorch", "--chat-template", "hf", "--generation-config", str(extra),
+def test_command_line(folders: dict[str, str]) -> None:
+    assert command_line(task(folders), Path(folders["extra"])) == [
+        "lmdeploy", "serve", "api_server", folders["exported"], "--server-name", "0.0.0.0", "--server-port", "8001", "--model-name", "n", "--backend", "pytorch",
+        "--generation-config", folders["extra"],
     ]  # fmt: skip
 
 
@@ -51,49 +52,58 @@ def test_command_line(inputs: dict[str, str], extra: Path) -> None:
         ({"temperature": 0.6}, {"temperature": 0.1, "top_k": 7}, {**UNSAID, "temperature": 0.1, "top_k": 7}),
     ],
 )
-def test_generation_config(inputs: dict[str, str], extra: Path, own: dict | None, wanted: dict, told: dict) -> None:
+def test_generation_config(folders: dict[str, str], own: dict | None, wanted: dict, told: dict) -> None:
     if own is not None:
-        Path(inputs["exported"], "generation_config.json").write_text(json.dumps(own))
-    command_line(job(generation=wanted), inputs, extra)
-    assert json.loads((extra / "generation_config.json").read_text()) == told
+        Path(folders["exported"], "generation_config.json").write_text(json.dumps(own))
+    command_line(task(folders, generation=wanted), Path(folders["extra"]))
+    assert json.loads(Path(folders["extra"], "generation_config.json").read_text()) == told
 
 
-def test_adapters_stand_on_the_base_with_the_exported_template(inputs: dict[str, str], extra: Path) -> None:
-    places = (AdapterPlace(name="n", run="n", path="/store/n/w"), AdapterPlace(name="b", path="/models/b"))
-    found = command_line(job(adapters=places), inputs, extra)
-    assert found[3] == inputs["model"]
+def test_adapters_stand_on_the_base_with_the_exported_template(folders: dict[str, str]) -> None:
+    Path(folders["exported"], "generation_config.json").write_text('{"top_k": 3}')
+    adapters = {"n": "/store/n/w", "b": "/models/b"}
+    found = command_line(task(folders, model=folders["model"], tokenizer=folders["exported"], adapters=adapters), Path(folders["extra"]))
+    assert found[3] == folders["model"]
     assert found[-3:] == ["--adapters", "n=/store/n/w", "b=/models/b"]
     template = Path(found[-4])
-    assert found[-5] == "--chat-template" and json.loads(template.read_text()) == {"model_name": "hf", "model_path": inputs["exported"]}
+    assert found[-5] == "--chat-template" and json.loads(template.read_text()) == {"model_name": "hf", "model_path": folders["exported"]}
+    assert json.loads(Path(folders["extra"], "generation_config.json").read_text())["top_k"] == 3
 
 
-def test_an_adapter_that_is_not_there(inputs: dict[str, str], extra: Path) -> None:
-    with pytest.raises(MachineError, match="n is not there"):
-        command_line(job(adapters=(AdapterPlace(name="n", run="n"),)), inputs, extra)
-
-
-def test_an_image_without_lmdeploy(tmp_path: Path) -> None:
+def test_an_image_without_lmdeploy(folders: dict[str, str]) -> None:
     with pytest.raises(MachineError, match="this image has no LMDeploy"):
         check_engine(("--backend", "turbomind"))
-    # And as the process that the executor starts: exit 3, in words.
-    task = Task(name="n", job=job(), inputs={"exported": str(tmp_path)}, output="", events="", summary="")
-    (tmp_path / "task.json").write_text(task.model_dump_json())
-    command = [sys.executable, "-m", "entrypoint.run.serve_lmdeploy", str(tmp_path / "task.json")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 3
-    assert done.stderr == "caisson: serve.engine: this image has no LMDeploy\n    set ENGINE=lmdeploy for Compose, which takes the image serve-lmdeploy\n"
+    # And as the process that the supervisor starts: exit 3, in words.
+    command = [sys.executable, "-m", "entrypoint.run.serve_lmdeploy", "8001"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stderr
+        process.stdin.write(task(folders).model_dump_json() + "\n")
+        process.stdin.flush()
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 3
+    assert said == "caisson: serve.engine: this image has no LMDeploy\n    set ENGINE=lmdeploy for Compose, which takes the image serve-lmdeploy\n"
 
 
 def test_the_app_runs_behind_the_door() -> None:
-    """Through a real ASGI call: what is not the OpenAI endpoints never reaches the app."""
+    """Through a real ASGI call: what is not the OpenAI endpoints never reaches the app, and nothing does without a key."""
     ran: dict[str, Any] = {}
     before = signal.getsignal(signal.SIGTERM)
     try:
-        behind_door(lambda **settings: ran.update(settings), 7)(app=app, host="0.0.0.0", port=1)
+        behind_door(lambda **settings: ran.update(settings), lambda: None, 7)(app=app, host="0.0.0.0", port=1)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert isinstance(ran["app"], Door) and (ran["host"], ran["port"], ran["timeout_graceful_shutdown"]) == ("0.0.0.0", 1, 7)
-    assert [asyncio.run(ask(ran["app"], *asked)) for asked in (("GET", "/health"), ("POST", "/update_weights"), ("GET", "/v1/models"))] == [200, 401, 401]
+    assert [asyncio.run(ask(ran["app"], *asked)) for asked in (("GET", "/health"), ("POST", "/update_weights"), ("GET", "/v1/models"))] == [401, 401, 401]
+
+
+def test_the_context_is_remembered() -> None:
+    class Server:
+        class ServerContext:
+            pass
+
+    context = remembered(Server)
+    made = Server.ServerContext()
+    assert context() is made and type(made).__name__ == "ServerContext"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -124,5 +134,5 @@ def test_lmdeploy_takes_its_app_to_uvicorn_run() -> None:
     import uvicorn
     from lmdeploy.serve.openai import api_server
 
-    assert api_server.uvicorn is uvicorn
+    assert api_server.uvicorn is uvicorn and "server_context = ServerContext()" in inspect.getsource(api_server.serve)
     assert "uvicorn.run(app=app," in inspect.getsource(api_server.serve)

@@ -1,0 +1,34 @@
+"""Which export of a run is served: the document current.json."""
+
+from typing import Literal
+
+from schemas.base import Record
+
+FILE_NAME = "current.json"
+
+
+class Refused(Record):
+    """An export that was made current and did not come to serve."""
+
+    export: str
+    at: str
+    why: str
+
+
+class Current(Record):
+    """Replaced in one step, so that whoever reads it sees one choice or the next."""
+
+    export: str
+    """Name of the folder below NAME/exports."""
+
+    previous: tuple[str, ...] = ()
+    """What was current before, the newest first; each once."""
+
+    at: str
+    """When it was made current: ISO 8601, UTC."""
+
+    by: Literal["export", "promote", "rollback", "serve"]
+    """serve: it put back what served before."""
+
+    refused: tuple[Refused, ...] = ()
+    """The newest first."""
