@@ -29,7 +29,6 @@ FLAGS = {
     "node": "--node-rank",
     "master host": "--master-addr",
     "master port": "--master-port",
-    "headless": "--headless",
     "cache": "--kv-cache-dtype",
     "running": "--max-num-seqs",
     "tools on": "--enable-auto-tool-choice",
@@ -110,8 +109,6 @@ def _gpu_arguments(serving: Serving) -> list[str]:
     if spread.master:
         host, port = spread.master
         found += [FLAGS["nodes"], str(spread.nodes), FLAGS["node"], str(spread.node), FLAGS["master host"], host, FLAGS["master port"], str(port)]
-        if spread.node:
-            found.append(FLAGS["headless"])
     return found
 
 

@@ -90,6 +90,8 @@ def test_the_check_can_fail() -> None:
 
 
 @pytest.mark.image
+@pytest.mark.serving
+@pytest.mark.lmdeploy
 @pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 @pytest.mark.parametrize("engine", FLAGS)
 def test_the_engine_itself_takes_it(engine: str) -> None:
@@ -102,6 +104,8 @@ def test_the_engine_itself_takes_it(engine: str) -> None:
 
 
 @pytest.mark.image
+@pytest.mark.serving
+@pytest.mark.lmdeploy
 @pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 @pytest.mark.parametrize("kind", ["tool_parser", "reasoning_parser"])
 def test_vllm_knows_the_parsers(kind: str) -> None:
@@ -114,6 +118,8 @@ def test_vllm_knows_the_parsers(kind: str) -> None:
 
 
 @pytest.mark.image
+@pytest.mark.serving
+@pytest.mark.lmdeploy
 @pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 @pytest.mark.parametrize("kind", ["tool_parser", "reasoning_parser"])
 def test_lmdeploy_knows_the_parsers(kind: str) -> None:
@@ -126,6 +132,8 @@ def test_lmdeploy_knows_the_parsers(kind: str) -> None:
 
 
 @pytest.mark.image
+@pytest.mark.serving
+@pytest.mark.lmdeploy
 @pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 def test_lmdeploy_has_the_models() -> None:
     pytest.importorskip("lmdeploy")
@@ -139,6 +147,8 @@ def test_lmdeploy_has_the_models() -> None:
 
 
 @pytest.mark.image
+@pytest.mark.serving
+@pytest.mark.lmdeploy
 @pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 def test_vllm_has_the_ranks() -> None:
     pytest.importorskip("vllm")

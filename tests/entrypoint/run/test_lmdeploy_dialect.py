@@ -74,6 +74,7 @@ def test_what_is_no_request_is_the_engine_s_to_refuse(raw: bytes) -> None:
 
 
 @pytest.mark.image
+@pytest.mark.lmdeploy
 @pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 def test_lmdeploy_s_own_parts_read_a_chat(tmp_path: Any) -> None:
     """In LMDeploy's image, without a GPU: its template and tokenizer, as its chat endpoint calls them, against transformers'."""

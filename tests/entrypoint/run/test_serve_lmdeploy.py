@@ -125,6 +125,7 @@ async def ask(door: Door, method: str, path: str) -> int:
 
 
 @pytest.mark.image
+@pytest.mark.lmdeploy
 @pytest.mark.filterwarnings("ignore")  # the engine's own, while it is imported
 def test_lmdeploy_takes_its_app_to_uvicorn_run() -> None:
     """In LMDeploy's image: what behind_door replaces is what its server calls, with an app by name."""
