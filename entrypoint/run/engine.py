@@ -101,7 +101,7 @@ class Engine:
 
     def load(self, is_stopped: Callable[[], bool]) -> None:
         """Wait until it answers. Raises Stopped, EndedItself, and StepFailed for one that takes too long."""
-        while not self.client.is_ready():
+        while not (self.job.headless or self.client.is_ready()):
             if is_stopped():
                 raise Stopped
             if (code := self.process.code()) is not None:
@@ -110,6 +110,8 @@ class Engine:
                 raise StepFailed(f"serve: the engine has not loaded its model within {self.job.load_seconds} s", "its output above shows how far it came")
             time.sleep(POLL_SECONDS)
         self.load_seconds = time.monotonic() - self._began
+        if self.job.headless:
+            return
         self.capacity = self.client.capacity()
         self.capacity_before = remember_capacity(self._cache, self.job.arguments, self.capacity)
         if differs(self.capacity, self.capacity_before):
@@ -119,6 +121,8 @@ class Engine:
 
     def pass_gate(self) -> None:
         """The export, or each adapter, as the parity gate wants it. Raises GateRefused, and StepFailed where the engine does not answer."""
+        if self.job.headless:
+            return
         if self.adapters:
             self.adapters.load()
         else:
@@ -129,6 +133,8 @@ class Engine:
 
     def watch(self) -> None:
         """Have it looked after from now on."""
+        if self.job.headless:
+            return
         shortest = min((g.prompt_ids for g in read_golden(self.folder)), key=len)
         self.canary = Canary(self.client, shortest, self.process.cpu_seconds if self.job.on_cpu else None)
         self.canary.start()

@@ -163,3 +163,14 @@ def test_a_damaged_export_is_never_loaded(start: Start, tmp_path: Path) -> None:
     time.sleep(0.3)
     current = read_current(stores.Store(tmp_path), "tiny")
     assert current and current.export == "aaaa"
+
+
+def test_an_engine_without_a_port_only_has_to_live(start: Start, tmp_path: Path) -> None:
+    """One of several nodes; another answers, and asks the golden prompts of all."""
+    served = start(export(tmp_path, "aaaa", "other"), headless=True)
+    served.wait_for("ready", 30)
+    assert not served.events("parity")
+    generation = served.active()["generation"]
+    os.kill(served.engine(), signal.SIGKILL)
+    served.wait_for("ready", 30, after=generation)
+    assert served.stop() == 0
