@@ -32,9 +32,6 @@ class ServeJob(Record):
     adapters: tuple[AdapterPlace, ...] = ()
     """Where there are some, the engine loads the input `model` instead of `exported`; template and tokenizer stay those of `exported`."""
 
-    node: int = 0
-    """Which of several nodes this is; all but the first compute for it, and answer nobody."""
-
     generation: dict[str, int | float] = {}
     """Over the model's generation_config.json, for an engine that reads it from a folder alone."""
 
@@ -91,7 +88,7 @@ class EngineTask(Record):
     adapters: dict[str, str] = {}
     """Absolute folders by name, for an engine that loads them only when it starts."""
 
-    node: int = 0
+    headless: bool = False
     generation: dict[str, int | float] = {}
     drain_seconds: int = 60
     host: str = "0.0.0.0"

@@ -64,7 +64,7 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         served_name=spec.name,
         arguments=tuple(arguments),
         engine=choice.engine,
-        node=serving.spread.node,
+        headless=serving.spread.node > 0,
         adapters=serving.adapters,
         drain_seconds=DRAIN_SECONDS,
         generation=serving.generation if choice.engine == "lmdeploy" else {},
@@ -82,7 +82,6 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         inputs,
         ("exported", "model") if serving.adapters else ("exported",),
         wanted,
-        leaf="serve_follower" if serving.spread.node else None,
         environment=environment,
         image=f"serve-{choice.engine}",
     )

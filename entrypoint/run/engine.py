@@ -79,7 +79,7 @@ class Engine:
         self.adapters = served_adapters if job.adapters else None
         task = EngineTask(
             served_name=own, model=str(place.base if job.adapters else folder), tokenizer=str(folder) if job.adapters else "", port=port,
-            arguments=job.arguments, served_keys=served, own_key=digest(control.own), generation=job.generation, drain_seconds=job.drain_seconds,
+            arguments=job.arguments, served_keys=served, own_key=digest(control.own), generation=job.generation, drain_seconds=job.drain_seconds, headless=job.headless,
             adapters={one.name: str(served_adapters.folder(one)) for one in job.adapters} if at_start else {},
         )  # fmt: skip
         self._cache = cache_folder(place.store.root, place.image_lock, folder)

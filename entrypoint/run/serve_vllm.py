@@ -22,7 +22,7 @@ def main() -> None:
         sys.argv += ["--tokenizer", task.tokenizer, "--generation-config", task.tokenizer]
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*api_server.*")
     try:
-        if task.node:
+        if task.headless:
             _follow(sys.argv[1:])
             return
         runpy.run_module(ENGINE, run_name="__main__")
