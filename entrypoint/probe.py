@@ -43,6 +43,7 @@ def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, P
         shm_gib=round(shutil.disk_usage("/dev/shm").total / GIB, 2),
         network=has_network(),
         node=node_rank(),
+        avx512=has_avx512(),
         program=__version__,
         models={source: facts for source, folder in (model_folders or {}).items() if (facts := read_model(folder))},
         sources={s: look(s) for s in sources if s.partition("://")[0] not in HUBS},
@@ -57,6 +58,15 @@ def image_device() -> Device:
     if said:
         raise MachineError(f"CAISSON_ACCELERATOR is {said!r}", "it must be cpu or cuda")
     return "cuda" if accelerators() else "cpu"
+
+
+def has_avx512() -> bool:
+    """By the names that Linux lists; what torch asks of the processor for its widest kernels."""
+    try:
+        flags = set(next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "").split())
+    except OSError:
+        return False
+    return {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= flags or "amx_tile" in flags
 
 
 def node_rank() -> int:

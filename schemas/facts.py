@@ -139,6 +139,9 @@ class Facts(Record):
     adapters: dict[str, AdapterFacts | None] = {}
     """By the name under which it is served; None: looked for, and not there."""
 
+    avx512: bool | None = None
+    """Whether the CPU has AVX-512 or AMX; None: not looked."""
+
     node: Count = 0
     """Which of several nodes that serve one model this is."""
 

@@ -116,7 +116,7 @@ def _decide(
         memory_share=share,
         drain_seconds=DRAIN_SECONDS,
         spread=spread,
-        cache=decide_cache(serve, choice, facts, decisions),
+        cache=decide_cache(serve, choice, facts, shape, decisions),
         prefix_caching=decide_prefix_caching(serve, decisions),
         running=serve.max_running,
         seed=decide_seed(serve, spec.train.seed, choice, decisions),

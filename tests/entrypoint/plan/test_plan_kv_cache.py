@@ -1,7 +1,7 @@
 """How keys and values are kept: by engine, back end and machine, or the words of a refusal."""
 
 import pytest
-from known import H100, LLAMA_8B, T4, card, facts, inputs, spec, why
+from known import H100, LLAMA_8B, T4, TINY, card, facts, inputs, spec, why
 
 from entrypoint.plan import plan_serve
 from schemas.errors import MachineError, UsageError
@@ -10,7 +10,8 @@ from schemas.plan import Plan
 from schemas.serve_job import ServeJob
 
 LLAMA = {**LLAMA_8B, "architectures": ["LlamaForCausalLM"]}
-CPU = facts(ram_gib=64.0)
+WIDE = {**TINY, "head_dim": 32}
+CPU = facts(ram_gib=64.0, config=WIDE, avx512=True)
 A100, L4, RTX_3090 = card(80), card(22, "8.9"), card(24, "8.6")
 
 
@@ -47,13 +48,17 @@ def test_machines_that_can(machine: Facts, kept: str) -> None:
 
 def test_a_smaller_cache_holds_more_on_a_cpu() -> None:
     whole, half = (why(plan_of(text, CPU), "key-value cache")[1] for text in ("kv_cache: auto", "kv_cache: fp8"))
-    assert whole.endswith("holds 25,165,824 tokens") and half.endswith("holds 50,331,648 tokens")
+    assert whole.endswith("holds 12,582,912 tokens") and half.endswith("holds 25,165,824 tokens")
 
 
 @pytest.mark.parametrize(
     ("text", "machine", "said"),
     [
         ("kv_cache: int8", CPU, "serve.kv_cache: vLLM 0.32.0 has no int8 cache on a CPU\n    write one of bf16, fp8, or auto"),
+        (
+            "kv_cache: fp8", facts(config=WIDE, avx512=False),
+            "serve.kv_cache: fp8 on a CPU needs AVX-512 or AMX, and this one has neither\n    write kv_cache: auto",
+        ),
         (
             "kv_cache: fp8", facts(T4),
             "serve.kv_cache: fp8 needs compute capability 8.0 with vLLM 0.32.0; Tesla T4 has 7.5\n    write kv_cache: int8 or auto",
@@ -75,3 +80,8 @@ def test_machines_that_cannot(text: str, machine: Facts, said: str) -> None:
 def test_turbomind_has_no_fp8(card_: Accelerator) -> None:
     with pytest.raises(UsageError, match=r"serve\.backend: turbomind has no fp8 cache"):
         plan_of("engine: lmdeploy, backend: turbomind, kv_cache: fp8", facts(card_, config=LLAMA))
+
+
+def test_heads_that_a_cpu_has_no_kernel_for() -> None:
+    with pytest.raises(UsageError, match=r"serve\.kv_cache: fp8 on a CPU needs heads of a multiple of 32, and the model's have 16"):
+        plan_of("kv_cache: fp8", facts(avx512=True))
