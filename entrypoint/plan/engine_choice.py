@@ -52,6 +52,19 @@ def choose_engine(serve: Serve, facts: Facts, config: Mapping[str, Any] | None, 
     return Choice("lmdeploy", backend)
 
 
+LOADS = {"turbomind": ("safetensors", "adapter", "awq", "gptq"), "pytorch": ("safetensors", "adapter")}
+"""Forms of an export. llm-compressor writes fp8 and int8 as compressed-tensors, of which LMDeploy reads packed 4 bits alone: groups of 32 and 128 in
+TurboMind (lmdeploy/turbomind/converter.py), of 32 in PyTorch (lmdeploy/pytorch/config.py), and ours are of 128. vLLM reads them all."""
+
+
+def check_format(kind: str, choice: Choice) -> None:
+    """Raise UsageError for an export of a kind that the engine does not load."""
+    if choice.backend is None or kind in LOADS[choice.backend]:
+        return
+    other = "backend: turbomind, or " if kind in LOADS["turbomind"] else ""
+    raise UsageError(f"serve.engine: {choice.place} does not load an export of kind {kind}", f"write {other}engine: vllm, or export kind: safetensors")
+
+
 def _architecture(config: Mapping[str, Any] | None) -> str | None:
     named = (config or {}).get("architectures")
     return str(named[0]) if isinstance(named, list) and named else None

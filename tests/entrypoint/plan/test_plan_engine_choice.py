@@ -4,6 +4,7 @@ import pytest
 from known import H100, LLAMA_8B, facts, inputs, spec, why
 
 from entrypoint.plan import plan_serve
+from entrypoint.plan.engine_choice import Choice, check_format
 from entrypoint.plan.tables import ENGINES
 from schemas.errors import CaissonError, MachineError, UsageError
 from schemas.facts import Facts
@@ -98,3 +99,20 @@ def test_every_model_of_turbomind_but_these_is_of_pytorch_too() -> None:
     """Where that is not so, a wish that only PyTorch fulfils is refused for the model."""
     alone = set(ENGINES["lmdeploy"]["turbomind"]) - set(ENGINES["lmdeploy"]["pytorch"])
     assert alone == set()
+
+
+@pytest.mark.parametrize(
+    ("choice", "loads"),
+    [
+        (Choice("vllm"), "safetensors adapter fp8 int8 awq gptq"),
+        (Choice("lmdeploy", "turbomind"), "safetensors adapter awq gptq"),
+        (Choice("lmdeploy", "pytorch"), "safetensors adapter"),
+    ],
+)
+def test_formats_of_exports(choice: Choice, loads: str) -> None:
+    for kind in ["safetensors", "adapter", "fp8", "int8", "awq", "gptq"]:
+        if kind in loads.split():
+            check_format(kind, choice)
+        else:
+            with pytest.raises(UsageError, match=f"does not load an export of kind {kind}"):
+                check_format(kind, choice)
