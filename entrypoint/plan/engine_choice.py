@@ -48,7 +48,7 @@ def choose_engine(serve: Serve, facts: Facts, config: Mapping[str, Any] | None, 
     why = "set in the spec; its image is serve-lmdeploy: ENGINE=lmdeploy"
     decisions.append(Decision(field="serve.engine", value="lmdeploy", why=why, source="docs/engines.md"))
     backend, why = _backend(serve, _architecture(config))
-    decisions.append(Decision(field="serve.backend", value=backend, why=why, source=str(ENGINES["lmdeploy"]["source"])))
+    decisions.append(Decision(field="serve.backend", value=backend, why=why, source="docs/engines.md"))
     return Choice("lmdeploy", backend)
 
 

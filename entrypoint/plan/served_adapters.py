@@ -54,7 +54,7 @@ def decide_adapters(spec: Spec, choice: Choice, facts: Facts, inputs: Inputs, de
     if allowed != widest:
         why += f"; {choice.name} takes {', '.join(map(str, known))}"
     decisions.append(Decision(field="serve.adapters", value=", ".join(place.name for place in places), why="each by its name, on the base model"))
-    decisions.append(Decision(field="largest rank", value=str(allowed), why=why, source=str(ENGINES["vllm"]["source"])))
+    decisions.append(Decision(field="largest rank", value=str(allowed), why=why, source="vllm/config/lora.py"))
     return places, allowed
 
 
