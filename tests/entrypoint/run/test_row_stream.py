@@ -14,11 +14,9 @@ from tiny import caisson, rows, run, spec, write_rows
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
-ROWS = 5000
-"""Some eight parts: one ends where a turn of a source does."""
-
-DATA = "{{train: [{{source: {0}}}], validation: 0%, packing: {packing}, streaming: true, max_length: 128, part_tokens: 20000}}"
-TRAIN = "{max_steps: 30, learning_rate: 3.0e-3, batch_tokens: 8000, checkpoint: {every: 3}}"
+ROWS = 300
+DATA = "{{train: [{{source: {0}}}], validation: 0%, packing: {packing}, streaming: true, max_length: 128, part_tokens: 1500}}"
+TRAIN = "{max_steps: 30, learning_rate: 3.0e-3, batch_tokens: 500, checkpoint: {every: 3}}"
 
 
 def streamed(folder, model, jsonl, packing="true", **changes):
@@ -87,7 +85,7 @@ def test_stopped_it_exits_75_and_goes_on(tmp_path, model):
 
 
 def test_bad_rows_far_behind_end_the_training_with_4(tmp_path, model):
-    path, store = begun(tmp_path, model, found=[*rows(ROWS), *[{"messages": []}] * 300])
+    path, store = begun(tmp_path, model, found=[*rows(ROWS), *[{"messages": []}] * 60])
     said = run("train", path, "--store", store, cwd=tmp_path, code=4)
     assert "`messages` is empty" in said and "rows behind those that are trained on are refused" in said, said
     assert "Traceback" not in said
