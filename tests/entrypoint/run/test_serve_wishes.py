@@ -55,21 +55,20 @@ def ask(served: Served, **more: object) -> dict:
     return said
 
 
-def test_the_engine_says_the_same(served: Served) -> None:
-    said = served.said()
-    assert "kv_cache_dtype=fp8" in said and "method='ngram', num_spec_tokens=3" in said
-    assert "enable_prefix_caching=True" in said and "structured_outputs_config=StructuredOutputsConfig(backend='xgrammar'" in said
+@pytest.mark.parametrize("part", ["kv_cache_dtype=fp8", "method='ngram'", "enable_prefix_caching=True", "backend='xgrammar'"])
+def test_the_engine_says_the_same(served: Served, part: str) -> None:
+    (config,) = [line for line in served.said().splitlines() if "with config: model=" in line]
+    assert part in config
 
 
 def test_a_limit_on_all_answers(served: Served) -> None:
-    assert ask(served)["usage"]["completion_tokens"] <= 12
+    assert 1 <= ask(served)["usage"]["completion_tokens"] <= 12
     assert ask(served, max_tokens=200)["usage"]["completion_tokens"] <= 12
 
 
 def test_structured_output(served: Served) -> None:
-    schema = {"type": "object", "properties": {"a": {"enum": ["b", "c"]}}, "required": ["a"], "additionalProperties": False}
-    said = ask(served, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
-    assert json.loads(said["choices"][0]["message"]["content"])["a"] in ("b", "c")
+    """A choice, since the limit would cut a longer form."""
+    assert ask(served, structured_outputs={"choice": ["of", "the"]})["choices"][0]["message"]["content"] in ("of", "the")
 
 
 def test_tools_are_taken(served: Served) -> None:
