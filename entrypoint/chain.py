@@ -18,6 +18,7 @@ from entrypoint.run.gateway_keys import read_keys
 from entrypoint.run.promotion import read_current
 from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
+from entrypoint.served import with_served
 from schemas.errors import CaissonError, SpecError, UsageError
 from schemas.facts import Facts
 from schemas.load import load
@@ -107,7 +108,8 @@ def machine(spec: Spec, store: Store) -> Facts:
     for step in steps.values():
         if step.job.stage == "fetch" and step.job.role in ("preprocessor", "plugins") and (fetched := _find(step, store, facts)):
             facts = _with_fetched_code(facts, step.job.sources, store.root / fetched.folder)
-    return facts
+    base = _find(steps["model"], store, facts)
+    return with_served(facts, spec, store, store.root / base.folder if base else Path(spec.model.source))
 
 
 def _with_code(facts: Facts, sources: Iterable[str]) -> Facts:

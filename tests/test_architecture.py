@@ -18,7 +18,7 @@ MAX_FILE, MAX_FUNCTION = 300, 80
 SINKS = {"utils", "util", "common", "helpers", "misc", "extras"}
 
 HEAVY = {
-    "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "uvloop", "numpy", "pyarrow",
+    "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "lmdeploy", "uvicorn", "uvloop", "numpy", "pyarrow",
     "safetensors", "tokenizers", "gguf", "jinja2", "huggingface_hub", "modelscope", "modelscope_hub", "requests", "wandb", "swanlab", "mlflow",
 }  # fmt: skip
 WORLD = {
@@ -57,6 +57,7 @@ ELSEWHERE = {
     "entrypoint.export_commands": "tests/entrypoint/test_exports.py types them",
     "entrypoint.plan.tables": "data; tests/entrypoint/plan and the golden plans read it, tests/images/test_locks.py checks its locks",
     "entrypoint.plan.inputs": "a record with one lookup; every test of a plan goes through it",
+    "entrypoint.plan.serving": "a record and short decisions: tests/entrypoint/plan/test_plan_serve_vllm.py and test_plan_serve_lmdeploy.py",
     "entrypoint.plan.step": "tests/entrypoint/plan/test_plan_identity.py and the golden plans",
     "entrypoint.plan.refuse": "tests/entrypoint/plan/test_plan_fetch.py",
     "entrypoint.run.weights": "one constant",
@@ -70,7 +71,6 @@ ELSEWHERE = {
     "entrypoint.run.tally": "tests/entrypoint/run/test_data_report.py",
     "entrypoint.run.verdict": "tests/entrypoint/run/test_prepare.py and test_gate.py: every refusal by its words",
     "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
-    "entrypoint.run.adapter_folder": "tests/entrypoint/run/test_serve_adapters.py",
     "entrypoint.run.tolerance": "a table; tests/entrypoint/run/test_serve_parity.py",
     **dict.fromkeys(
         ("entrypoint.run." + part for part in ("adapters_served", "engine", "engine_process", "gated", "supervisor")),
@@ -102,7 +102,7 @@ ELSEWHERE = {
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     **dict.fromkeys(
-        ("schemas." + part for part in ("adapter", "answers_job", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording", "current", "gateway")),
+        ("schemas." + part for part in ("adapter", "answers_job", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording", "current", "gateway", "template_marks")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     **dict.fromkeys(
@@ -160,6 +160,7 @@ COMMAND_LINE = (
     "entrypoint.render",
     "entrypoint.status",
     "entrypoint.doctor",
+    "entrypoint.served",
 )
 
 
@@ -199,7 +200,7 @@ def test_schemas_know_documents_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", below("entrypoint.plan"))
 def test_planning_is_pure(name: str) -> None:
-    allowed = {"dataclasses", "typing", "collections", "hashlib", "ipaddress", "json", "math", "pydantic", "schemas"}
+    allowed = {"dataclasses", "typing", "collections", "difflib", "hashlib", "ipaddress", "json", "math", "pydantic", "schemas"}
     if name == "entrypoint.plan.tables":
         allowed = {"json", "typing", "importlib"}
     assert {m for m in IMPORTS[name] if top(m) not in allowed and m not in below("entrypoint.plan")} == set()

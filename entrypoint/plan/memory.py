@@ -18,6 +18,9 @@ SHARD_WEIGHTS = ("fsdp", "zero3")
 
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 
+CACHE_BYTES = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
+"""Of an element of a key or a value, without scales."""
+
 NF4_BYTES = 0.516
 """A weight in NF4 with double quantisation: 4 bits, an 8-bit scale for 64 weights, an fp32 scale for 256 of those (QLoRA paper, section 3)."""
 
@@ -232,6 +235,6 @@ def _activation_bytes(shape: ModelShape, load: Load) -> float:
     return float(tokens * shape.layers * layer)
 
 
-def serving_bytes_per_token(shape: ModelShape) -> int:
-    """Keys and values of one token in bf16, all layers."""
-    return 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim
+def serving_bytes_per_token(shape: ModelShape, kept: str | None = None) -> float:
+    """Keys and values of one token, all layers; in 16 bits where nothing is said."""
+    return 2 * CACHE_BYTES[kept or "bf16"] * shape.layers * shape.kv_heads * shape.head_dim
