@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from entrypoint.documents import read_document
-from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
+from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
 from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
 from entrypoint.plan.plugins import check_code, code_sources
 from entrypoint.plan.resume import resume_decision
@@ -48,7 +48,7 @@ class Chain:
         if stage in self.errors:
             raise self.errors[stage]
         plan = self.plans[stage]
-        if any(not step.identity for step in plan.steps):
+        if not plan.steps[0].identity:  # later ones may wait for it
             missing = next(s for s in STAGES if not self._made(s))
             raise UsageError(
                 f"{stage}: {missing} has not finished for this spec",
@@ -135,10 +135,12 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             if stage == "train":  # as in a container without a GPU, where export runs
                 inputs = replace(inputs, trained=store.find_request(*trained_elsewhere(spec, inputs)))
             continue
+        if stage == "export":
+            plan, inputs = _with_exports(plan, spec, facts, store, inputs)
         plans[stage] = plan
         if stage == "fetch":
             inputs = replace(inputs, **dict(zip(fetched_roles(spec), (_find(step, store, facts) for step in plan.steps), strict=True)))
-        elif stage in MAKES:
+        elif stage in MAKES and stage != "export":
             inputs = replace(inputs, **{MAKES[stage]: _find(plan.steps[0], store, facts)})
     return Chain(spec, facts, inputs, plans, errors)
 
@@ -176,6 +178,15 @@ def _plan(stage: Stage, spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         return plan_fetch(spec, facts)
     makers = {"prepare": plan_prepare, "train": plan_train, "export": plan_export, "serve": plan_serve}
     return makers[stage](spec, facts, inputs)
+
+
+def _with_exports(plan: Plan, spec: Spec, facts: Facts, store: Store, inputs: Inputs) -> tuple[Plan, Inputs]:
+    """The plan of export over the merged model, where that is sealed, and what is served of it."""
+    first = _find(plan.steps[0], store, facts)
+    if first and first.manifest.job.get("kind") == "safetensors":
+        inputs = replace(inputs, merged=first)
+        plan = plan_export(spec, facts, inputs)
+    return plan, replace(inputs, exported=_find(served_step(spec, plan), store, facts))
 
 
 def _with_resume(plan: Plan, store: Store, facts: Facts) -> Plan:

@@ -4,7 +4,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "method.kind": ("grpo", "rloo", "ppo"),
     "adapter.kind": ("adalora", "ia3", "vera", "loha", "lokr", "oft", "boft", "bone"),
     "hardware.offload": ("nvme",),
-    "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
+    "export.*.kind": ("gguf",),
     "serve.engine": ("lmdeploy",),
 }
 """Values by their place; `*` stands for a place in a list."""

@@ -19,7 +19,7 @@ SINKS = {"utils", "util", "common", "helpers", "misc", "extras"}
 
 HEAVY = {
     "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "uvloop", "numpy", "pyarrow",
-    "safetensors", "tokenizers", "gguf", "jinja2", "huggingface_hub", "modelscope", "modelscope_hub", "requests", "wandb", "swanlab", "mlflow",
+    "safetensors", "tokenizers", "llmcompressor", "compressed_tensors", "gguf", "jinja2", "huggingface_hub", "modelscope", "modelscope_hub", "requests", "wandb", "swanlab", "mlflow",
 }  # fmt: skip
 WORLD = {
     "os",

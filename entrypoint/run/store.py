@@ -22,6 +22,7 @@ MADE_BY = {
     "plugins": "fetch",
     "prepared": "prepare",
     "trained": "train",
+    "merged": "export",
     "exported": "export",
 }
 """The stage that makes what is read in a role."""
