@@ -93,6 +93,7 @@ def _write(source: Path, prepared: Path, output: Path, job: CompressJob) -> int:
         from llmcompressor.logger import LoggerConfig
 
         configure_logger(LoggerConfig(console_log_level="ERROR"))
+        _leave_unpinned()
         model: Any = AutoModelForCausalLM.from_pretrained(source, local_files_only=True, dtype=torch.bfloat16)
         dataset = {"dataset": loader(rows), "num_calibration_samples": len(rows), "max_seq_length": job.length} if rows else {}
         pipeline = {"pipeline": "sequential" if rows else "datafree"}
@@ -100,6 +101,15 @@ def _write(source: Path, prepared: Path, output: Path, job: CompressJob) -> int:
         model.save_pretrained(output, save_compressed=True)
     tokenizer.save_pretrained(output)
     return len(rows)
+
+
+def _leave_unpinned() -> None:
+    """Without an accelerator no memory can be pinned for it: AWQ of llm-compressor 0.14 asks for it all the same, and fails."""
+    import torch
+    from llmcompressor.pipelines.cache import IntermediatesCache
+
+    if not torch.accelerator.is_available():
+        IntermediatesCache.pin_memory = lambda *_, **__: None
 
 
 def recipe(job: CompressJob) -> list[Any]:

@@ -15,6 +15,8 @@ from schemas.errors import GateRefused
 ADAPTER = "default"
 """peft's name of the only adapter."""
 
+OTHER_BASE = "it was trained on another model: name the base that it was trained on"
+
 Change = Callable[[str, Any], Any]
 """Name of a weight and the tensor of the base -> the tensor that the adapter was trained on."""
 
@@ -82,7 +84,7 @@ def _lay_over(skeleton: Skeleton, weights: Path) -> Skeleton:
     config: Any = PeftConfig.from_pretrained(str(weights))
     _check_kind(config)
     config.init_lora_weights = True  # peft would start PiSSA and others from the weights that are not there
-    config.inference_mode = True
+    config.inference_mode, config.base_model_name_or_path = True, None
     tuned = get_peft_model(skeleton.model, config, low_cpu_mem_usage=True)
     _fill(tuned, {name: tensor.float() for name, tensor in load_peft_weights(str(weights), device="cpu").items()}, set_peft_model_state_dict)
     layers, whole = _what_is_changed(tuned.base_model.model)
@@ -103,13 +105,13 @@ def _fill(tuned: Any, saved: dict[str, Any], put: Callable[..., Any]) -> None:
         return load(state, **options)
 
     tuned.load_state_dict = keep
-    found = put(tuned, saved, low_cpu_mem_usage=True)
+    try:
+        found = put(tuned, saved, low_cpu_mem_usage=True)
+    except RuntimeError as error:  # of another shape
+        raise GateRefused(f"the adapter does not fit the base: {' '.join(str(error).split())[:300]}", OTHER_BASE) from None
     load(named, strict=False, assign=True)
-    if found.unexpected_keys:
-        raise GateRefused(
-            f"the adapter has {len(found.unexpected_keys)} weights that the base has no place for; the first is {found.unexpected_keys[0]}",
-            "it was trained on another model: name the base that it was trained on",
-        )
+    if gone := found.unexpected_keys:
+        raise GateRefused(f"the adapter has {len(gone)} weights that the base has no place for; the first is {gone[0]}", OTHER_BASE)
 
 
 def _check_kind(config: Any) -> None:
@@ -200,9 +202,7 @@ def _through(layer: Any, name: str, tensor: Any) -> Any:
     own = name.rpartition(".")[2]
     empty = getattr(home, own)
     if empty.shape != tensor.shape:
-        raise GateRefused(
-            f"{name} has the shape {tuple(tensor.shape)} in the base, the adapter was trained on {tuple(empty.shape)}", "name the base that it was trained on"
-        )
+        raise GateRefused(f"{name} has the shape {tuple(tensor.shape)} in the base, the adapter was trained on {tuple(empty.shape)}", OTHER_BASE)
     setattr(home, own, torch.nn.Parameter(tensor, requires_grad=False))
     try:
         layer.merge(safe_merge=True)

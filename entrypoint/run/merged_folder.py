@@ -12,8 +12,7 @@ from entrypoint.run.merge_whole import merge_whole
 from entrypoint.run.nf4 import through_nf4
 from entrypoint.run.peak import peak_bytes, restart_peak
 from entrypoint.run.quality import Asked, distance
-from entrypoint.run.reward_head import load_trained
-from entrypoint.run.tuned import is_adapter, load_exported, load_plain_tuned
+from entrypoint.run.tuned import is_adapter, load_exported
 from schemas.errors import UsageError
 from schemas.export_job import ExportJob
 
@@ -53,8 +52,7 @@ def _merge(base: Path, weights: Path, output: Path, judge: bool, into: str | Non
             draft.unlink()
         if into == "nf4":
             raise UsageError(f"export: merge_into: nf4, but {reason}: only tensor by tensor are NF4 weights put back", "write merge_into: full") from None
-        model, adapted = load_trained(base, weights) if judge else load_plain_tuned(base, weights)
-        merge_whole(model, adapted, output)
+        merge_whole(base, weights, output, judge)
         return f"whole: {reason}"
 
 

@@ -1,6 +1,7 @@
 """The safetensors files of a model folder: read tensor by tensor, written in shards of bounded size."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ def read_all(folder: Path, found: dict[str, str]) -> Iterator[tuple[str, Any]]:
     """Every tensor of `places`, one at a time."""
     for name, file in found.items():
         yield name, read_tensor(folder / file, name)
+
+
+def count_weights(folder: Path) -> int:
+    """Numbers in all tensors of a folder, from the headers alone."""
+    total = 0
+    for file in sorted(set(places(folder).values())):
+        with _opened(folder / file) as held:
+            total += sum(math.prod(held.get_slice(name).get_shape()) for name in held.offset_keys())
+    return total
 
 
 class TensorWriter:

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from entrypoint.run.load_model import load_base, load_plain, placed
+from entrypoint.run.load_model import load_base
 from entrypoint.run.nf4 import NF4
+from entrypoint.run.room import Room, find_room
 from schemas.export_job import ExportJob
 
 
@@ -17,7 +18,7 @@ def is_adapter(weights: Path) -> bool:
 def load_tuned(base: Path, weights: Path, job: ExportJob) -> Any:
     """The trained weights, or the adapter over its base, for inference: in fp32, or over NF4 weights as they were trained on."""
     if not is_adapter(weights) or job.trained_on == "full":
-        return load_plain_tuned(base, weights)[0]
+        return _load_plain(base, weights)
     import torch
     from peft import PeftModel
     from transformers import BitsAndBytesConfig
@@ -31,20 +32,28 @@ def load_tuned(base: Path, weights: Path, job: ExportJob) -> Any:
     return PeftModel.from_pretrained(model, str(weights)).eval()
 
 
-def load_plain_tuned(base: Path, weights: Path) -> tuple[Any, bool]:
-    """The tuned model in fp32, and whether it is an adapter over its base in full precision."""
+def _load_plain(base: Path, weights: Path) -> Any:
+    """In fp32, or bf16 where that does not fit; an adapter over its base in full precision."""
     if not is_adapter(weights):
-        return load_plain(weights), False
+        return _load(weights, find_room(weights))
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_plain(base), str(weights)).eval(), True
+    room = find_room(base)
+    return PeftModel.from_pretrained(_load(base, room), str(weights)).to(room.device).eval()
+
+
+def _load(folder: Path, room: Room) -> Any:
+    import torch
+
+    return load_base(folder, dtype=torch.float32 if room.precision == "fp32" else torch.bfloat16).to(room.device).eval()
 
 
 def load_exported(folder: Path) -> Any:
-    """What was written, for inference: plain weights in fp32; compressed ones as they lie there, computed in bf16 as engines do."""
+    """What was written, for inference: plain weights in fp32, or bf16 where that does not fit; compressed ones as they lie there, computed in bf16 as engines do."""
     import torch
 
     said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if "quantization_config" in said:
-        return placed(load_base(folder, dtype=torch.bfloat16))
-    return load_plain(folder)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return load_base(folder, dtype=torch.bfloat16).to(device).eval()
+    return _load(folder, find_room(folder))
