@@ -5,10 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import Auto, Section
+from schemas.export import EntryName
 
 
 class Serve(Section):
     """The OpenAI-compatible server."""
+
+    export: Auto[EntryName] = None
+    """Which entry of `export` is served, by its name, or by its kind where it has none. auto: the first."""
 
     engine: Auto[Literal["vllm"]] = None
     """The inference engine. auto: vllm, the one of this version."""

@@ -33,9 +33,12 @@ def plan_export(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     entries = ordered(spec)
     merges = isinstance(entries[0], Safetensors)
     for at, entry in enumerate(entries):
-        step, why = _step(spec, entry, base_job, facts, inputs, made_from_merged=merges and at > 0)
+        step, found = _step(spec, entry, base_job, facts, inputs, made_from_merged=merges and at > 0)
         steps.append(step)
-        decisions += why
+        decisions += found
+    if len(spec.export) > 1 or spec.serve.export:
+        why = "set in the spec" if spec.serve.export else "the first entry of export"
+        decisions.append(Decision(field="serve.export", value=_served(spec).called, why=why))
     decisions += memory_decisions(spec, facts, [cast(ExportJob, step.job) for step in steps])
     return Plan(name=spec.name, steps=tuple(steps), decisions=tuple(decisions))
 
@@ -51,12 +54,15 @@ def ordered(spec: Spec) -> tuple[Export, ...]:
 
 def served_step(spec: Spec, plan: Plan) -> Step:
     """The step whose artifact is served: the entry that `serve.export` names, or the first of the spec."""
-    wanted = getattr(spec.serve, "export", None) or spec.export[0].called
-    entries = ordered(spec)
-    at = next((at for at, entry in enumerate(entries) if entry.called == wanted and entry in spec.export), None)
-    if at is None:
+    return plan.steps[ordered(spec).index(_served(spec))]
+
+
+def _served(spec: Spec) -> Export:
+    wanted = spec.serve.export or spec.export[0].called
+    found = next((entry for entry in spec.export if entry.called == wanted), None)
+    if found is None:
         raise UsageError(f"serve.export: no entry of export is called {wanted}", f"write one of: {', '.join(entry.called for entry in spec.export)}")
-    return plan.steps[at]
+    return found
 
 
 def _refuse(spec: Spec) -> None:

@@ -109,6 +109,17 @@ class TestServed:
         job = served_step(spec(text), plan_of(text)).job
         assert isinstance(job, ExportJob) and job.kind == kind
 
+    @pytest.mark.parametrize(("name", "kind"), [("small", "gptq"), ("adapter", "adapter")])
+    def test_the_one_that_serve_names(self, name: str, kind: str) -> None:
+        text = f"{MANY}\nserve: {{export: {name}}}"
+        job = served_step(spec(text), plan_of(text)).job
+        assert isinstance(job, ExportJob) and job.kind == kind
+        assert why(plan_of(text), "serve.export") == (name, "set in the spec")
+
+    def test_one_that_is_not_there_is_refused_before_anything_runs(self) -> None:
+        with pytest.raises(UsageError, match=r"serve\.export: no entry of export is called gptq\n    write one of: fp8, safetensors, adapter, small"):
+            plan_of(f"{MANY}\nserve: {{export: gptq}}")
+
     def test_every_entry_has_a_step(self) -> None:
         assert [entry.called for entry in ordered(spec(MANY))] == ["safetensors", "fp8", "adapter", "small"]
 

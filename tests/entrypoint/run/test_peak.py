@@ -4,6 +4,7 @@ from entrypoint.run.peak import peak_bytes, restart_peak
 
 
 def test_counts_from_where_it_is_told_to() -> None:
+    restart_peak()
     before = peak_bytes()
     held = bytearray(200_000_000)
     held[::4096] = b"x" * len(held[::4096])
