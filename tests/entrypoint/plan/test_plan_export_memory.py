@@ -7,6 +7,7 @@ from entrypoint.plan import plan_export
 from entrypoint.plan.export_memory import disk_of, merge_gib
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from schemas.errors import MachineError
+from schemas.facts import ModelFacts
 
 BIG = read_shape(LLAMA_8B)
 assert BIG
@@ -41,6 +42,14 @@ def test_a_gpu_that_can_is_enough() -> None:
 @pytest.mark.parametrize(("kind", "gigabytes"), [("bf16", 16.06), ("fp8", 9.1), ("gptq", 5.8)])
 def test_bytes_on_the_disk(kind: str, gigabytes: float) -> None:
     assert disk_of(BIG, kind) / 1e9 == pytest.approx(gigabytes, rel=0.02)
+
+
+def test_experts_by_the_size_of_their_files() -> None:
+    """Half of them in fp32: a merge of the whole model may be needed."""
+    known = ModelFacts(config={"num_experts": 128, "dtype": "bfloat16"}, stored_bytes=60 * 10**9)
+    plan = plan_export(spec(), facts(models={"/models/m": known}), inputs())
+    assert why(plan, "export memory, merging")[0] == "up to 112.4 GiB"
+    assert why(plan, "export memory, answering")[0] == "56.5 GiB"
 
 
 def test_not_known_before_the_config_is() -> None:
