@@ -75,6 +75,6 @@ def _merging(known: ModelFacts, weights: float) -> Decision:
         return Decision(field="export memory, merging", value=f"{merge_gib(shape):.1f} GiB", why=why)
     value, why = (
         f"up to {answer_gib(weights, 4):.1f} GiB",
-        "the whole model in fp32, by peft, where files and model name the weights differently, as of most experts",
+        "the whole model in fp32, by peft, if the adapter is one of experts; else 2 GiB and the largest tensor",
     )
     return Decision(field="export memory, merging", value=value, why=why)

@@ -146,19 +146,20 @@ def _what_is_changed(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def merge(base: Path, skeleton: Skeleton, output: Path, change: Change | None = None) -> int:
-    """Write the merged tensors, bf16, and the config. Returns their bytes. Raises NotByTensor where the files name tensors otherwise than the model."""
+    """Write the merged tensors, bf16, and the config. Returns their bytes. Raises NotByTensor where the files name what it moves otherwise."""
     import torch
 
     found = places(base)
     inside = {name: _inside(name, skeleton) for name in found}
-    expected = skeleton.names - set(skeleton.tied) - set(skeleton.whole)
-    if absent := sorted(expected - set(inside.values())):
-        raise NotByTensor(f"its files do not hold {absent[0]} under that name")
+    passed = _passed_on(skeleton, inside)
     writer = TensorWriter(output)
     copies = {source: name for name, source in skeleton.tied.items()} if skeleton.untied else {}
     with torch.no_grad():
-        for on_disk, tensor in read_all(base, {n: f for n, f in found.items() if inside[n] is not None and inside[n] not in skeleton.tied}):
-            name = str(inside[on_disk])
+        for on_disk, tensor in read_all(base, {n: f for n, f in found.items() if n in passed or (inside[n] and inside[n] not in skeleton.tied)}):
+            name = inside[on_disk]
+            if name is None:
+                writer.add(on_disk, rounded(tensor))
+                continue
             writer.add(name, merged(skeleton, name, tensor, change))
             if copy := copies.get(name):
                 writer.add(copy, merged(skeleton, copy, tensor, change))
@@ -168,6 +169,19 @@ def merge(base: Path, skeleton: Skeleton, output: Path, change: Change | None = 
     size = writer.close()
     write_config(skeleton.model, output, untied=skeleton.untied)
     return size
+
+
+def _passed_on(skeleton: Skeleton, inside: dict[str, str | None]) -> set[str]:
+    """Tensors that the model holds under another name, or several in one, as of most experts: written as they were, where the adapter moves none of
+    them. Raises NotByTensor where it does. What else a model does not know it does not need, and is left out as every loader does."""
+    changed = set(skeleton.layers) | set(skeleton.whole)
+    absent = skeleton.names - set(skeleton.tied) - set(skeleton.whole) - set(inside.values())
+    if not absent:
+        return set()
+    touched = sorted(absent & changed)
+    if touched or any(name not in (None, on_disk) for on_disk, name in inside.items()):
+        raise NotByTensor(f"its files do not hold {(touched or sorted(absent))[0]} under that name")
+    return {on_disk for on_disk, name in inside.items() if name is None}
 
 
 def _inside(on_disk: str, skeleton: Skeleton) -> str | None:
@@ -180,18 +194,21 @@ def _inside(on_disk: str, skeleton: Skeleton) -> str | None:
 
 
 def merged(skeleton: Skeleton, name: str, tensor: Any, change: Change | None) -> Any:
-    """One tensor of the merged model, in bf16 where it is a number with a point."""
-    import torch
-
+    """One tensor of the merged model, rounded once."""
     if name in skeleton.whole:
-        return skeleton.whole[name].to(torch.bfloat16)
+        return rounded(skeleton.whole[name])
     if not tensor.is_floating_point():
         return tensor
     if change is not None:
         tensor = change(name, tensor)
-    if name in skeleton.layers:
-        tensor = _through(skeleton.layers[name], name, tensor.float())
-    return tensor.to(torch.bfloat16)
+    return rounded(_through(skeleton.layers[name], name, tensor.float()) if name in skeleton.layers else tensor)
+
+
+def rounded(tensor: Any) -> Any:
+    """In bf16; a tensor that counts stays as it is."""
+    import torch
+
+    return tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
 
 
 def _through(layer: Any, name: str, tensor: Any) -> Any:

@@ -76,6 +76,7 @@ CASES = {
     "transposed": ("gpt2", {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True}),
     "transposed dora": ("gpt2", {"target_modules": ["c_attn"], "fan_in_fan_out": True, "use_dora": True}),
     "names without the prefix": ("bare gpt2", {"target_modules": ["c_attn"], "fan_in_fan_out": True}),
+    "beside experts that lie singly": ("single experts", {"target_modules": ["q_proj", "o_proj"]}),
     "experts": ("experts", {"target_modules": ["q_proj"], "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]}),
 }
 ALONE = {
@@ -156,8 +157,8 @@ def test_two_tensors_that_were_one_part(models, tmp_path, case):
     assert (expected - found).abs().max() < 0.03
 
 
-def test_experts_that_are_named_otherwise_on_the_disk_are_left_to_peft(models, tmp_path):
-    folder = adapter(tmp_path / "adapter", models / "single experts", target_modules=["q_proj"])
+def test_an_adapter_of_experts_that_lie_singly_is_left_to_peft(models, tmp_path):
+    folder = adapter(tmp_path / "adapter", models / "single experts", target_modules=["q_proj"], target_parameters=["mlp.experts.down_proj"])
     with pytest.raises(NotByTensor, match=r"do not hold model\.layers\.0\.mlp\.experts\.down_proj under that name"):
         merged(models / "single experts", folder, tmp_path / "merged")
 
