@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from entrypoint.run.merge import build, merge
-from entrypoint.run.peak import peak_bytes, restart_peak
+from entrypoint.run.peak import Peak
 from entrypoint.run.tensor_files import TensorWriter, places, read_tensor
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -96,13 +96,17 @@ def main(what: str, *arguments: str) -> None:
     import peft  # noqa: F401  (the libraries are not what is measured)
     import transformers  # noqa: F401
 
-    held = peak_bytes()
-    restart_peak()
+    peak = Peak()
     start = time.monotonic()
     size = by_tensor(*paths) if what == "tensors" else by_peft(*paths, precision=what.removeprefix("peft-"))
     print(
         json.dumps(
-            {"seconds": round(time.monotonic() - start, 1), "peak_gib": round(peak_bytes() / 2**30, 2), "libraries_gib": round(held / 2**30, 2), "bytes": size}
+            {
+                "seconds": round(time.monotonic() - start, 1),
+                "peak_gib": round(peak.since() / 2**30, 2),
+                "libraries_gib": round(peak.before / 2**30, 2),
+                "bytes": size,
+            }
         )
     )
 

@@ -14,8 +14,9 @@ from entrypoint.run.greedy import compare
 from entrypoint.run.leaf import judging, run_leaf
 from entrypoint.run.parity import FILE_NAME as PARITY
 from entrypoint.run.parity import write_parity
-from entrypoint.run.peak import peak_bytes, restart_peak
+from entrypoint.run.peak import Peak
 from entrypoint.run.quality import Asked, Quality, measure, references
+from entrypoint.run.stale import clear
 from entrypoint.run.transfer import folder_bytes
 from entrypoint.run.tuned import load_exported
 from schemas.errors import GateRefused
@@ -36,17 +37,15 @@ def compress(task: Task, events: Events) -> dict[str, Any]:
     hush()
     assert isinstance(task.job, ExportJob) and task.job.compress
     job, output, source = task.job, Path(task.output), Path(task.inputs["merged"])
-    for old in output.iterdir():  # an attempt that was stopped
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    clear(output)
     start = time.monotonic()
     golden, answers = read_answers(source)
     asked = _reference_answers(source)
     say(f"  asks the bf16 model what it is compared on: {sum(len(ids) for _, ids in asked)} tokens of {len(asked)} answers")
     expected = references(load_exported(source), asked)
-    restart_peak()
-    began = time.monotonic()
+    peak, began = Peak(), time.monotonic()
     rows = _write(source, Path(task.inputs["prepared"]), output, task.job.compress)
-    found = {"calibration_rows": rows, "compress_seconds": round(time.monotonic() - began, 1), "compress_peak_bytes": peak_bytes()}
+    found = {"calibration_rows": rows, "compress_seconds": round(time.monotonic() - began, 1), "compress_peak_bytes": peak.since()}
     shutil.copy(source / FILE_NAME, output / FILE_NAME)
     say("  loads the compressed folder back and compares")
     model = load_exported(output)
@@ -68,7 +67,7 @@ def compress(task: Task, events: Events) -> dict[str, Any]:
         "bytes": folder_bytes(output),
         "bytes_bf16": sum(path.stat().st_size for path in source.glob("*.safetensors")),
         "seconds": round(time.monotonic() - start, 1),
-        "peak_bytes": peak_bytes(),
+        "peak_bytes": peak.whole(),
     }
 
 

@@ -12,10 +12,11 @@ from entrypoint.run.golden_answers import FILE_NAME, ask, write_answers
 from entrypoint.run.greedy import Answer
 from entrypoint.run.leaf import run_leaf
 from entrypoint.run.merged_folder import write_merged
-from entrypoint.run.parity import check_answers
+from entrypoint.run.parity import OTHER_BASE, ROUNDED, check_answers
 from entrypoint.run.peak import peak_bytes
 from entrypoint.run.reward_head import allowed, is_judge, largest_difference, load_merged, load_trained, reward
 from entrypoint.run.seal import read_manifest
+from entrypoint.run.stale import clear
 from entrypoint.run.transfer import folder_bytes
 from entrypoint.run.tuned import load_exported, load_tuned
 from entrypoint.run.weights import WEIGHTS
@@ -31,7 +32,7 @@ def export(task: Task, events: Events) -> dict[str, Any]:
     hush()
     assert isinstance(task.job, ExportJob)
     job, output = task.job, Path(task.output)
-    empty(output)
+    clear(output)  # nothing of an attempt that was stopped is used again
     base, weights = Path(task.inputs["model"]), Path(task.inputs["trained"]) / WEIGHTS
     _check_base(base, job)
     golden = json.loads((Path(task.inputs["prepared"]) / "golden.json").read_text(encoding="utf-8"))
@@ -39,18 +40,14 @@ def export(task: Task, events: Events) -> dict[str, Any]:
     if is_judge(weights):
         found = _export_judge(base, weights, output, job, golden, events)
     else:
-        answers = _answer(task, golden, output)
+        answers, precision = _answer(task, golden, output)
         if job.kind == "adapter":
             found = {"golden": len(golden), **write_adapter(base, weights, output)}
         else:
-            found = _export_merged(base, weights, output, job, golden, answers, events)
-    return {**found, "bytes": folder_bytes(output), "seconds": round(time.monotonic() - start, 1), "peak_bytes": peak_bytes()}
-
-
-def empty(output: Path) -> None:
-    """Take out what an attempt that was stopped has left: nothing of it is used again."""
-    for old in output.iterdir():
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+            found = _export_merged(base, weights, output, job, golden, answers, precision, events)
+        found |= {"answered_in": precision} if precision else {}
+    peak = max(peak_bytes(), found.get("peak_bytes", 0))
+    return {**found, "bytes": folder_bytes(output), "seconds": round(time.monotonic() - start, 1), "peak_bytes": peak}
 
 
 def _check_base(base: Path, job: ExportJob) -> None:
@@ -63,28 +60,31 @@ def _check_base(base: Path, job: ExportJob) -> None:
         )
 
 
-def _answer(task: Task, golden: list[dict[str, Any]], output: Path) -> list[Answer]:
-    """The tuned model's own answers, written first: an earlier export of the same weights has them already."""
+def _answer(task: Task, golden: list[dict[str, Any]], output: Path) -> tuple[list[Answer], str]:
+    """The tuned model's own answers, written first, and the precision they were computed in; an earlier export of the same weights has them already."""
     job = task.job
     assert isinstance(job, ExportJob)
     if "merged" in task.inputs:
         shutil.copy(Path(task.inputs["merged"]) / FILE_NAME, output / FILE_NAME)
-        return []
+        return [], ""
     model = load_tuned(Path(task.inputs["model"]), Path(task.inputs["trained"]) / WEIGHTS, job)
-    form = "over the NF4 weights that it was trained on" if job.trained_on == "nf4" else "in fp32"
-    say(f"  answers {len(golden)} golden prompts with the tuned model {form}")
+    precision = str(model.dtype).removeprefix("torch.").replace("bfloat", "bf").replace("float", "fp")
+    say(
+        f"  answers {len(golden)} golden prompts with the tuned model in {precision}{', over the NF4 weights that it was trained on' if job.trained_on == 'nf4' else ''}"
+    )
     answers = ask(model, golden, job.golden_tokens)
     write_answers(output, golden, answers)
-    return answers
+    return answers, precision
 
 
 def _export_merged(
-    base: Path, weights: Path, output: Path, job: ExportJob, golden: list[dict[str, Any]], answers: list[Answer], events: Events
+    base: Path, weights: Path, output: Path, job: ExportJob, golden: list[dict[str, Any]], answers: list[Answer], precision: str, events: Events
 ) -> dict[str, Any]:
     found = write_merged(base, weights, output, job, golden, answers)
     say("  loads the merged folder back and answers them again")
     after = ask(load_exported(output), golden, job.golden_tokens)
-    return {**found, **check_answers(output, golden, answers, after, found.get("merged_into", ""), job.trained_on, events)}
+    factor = OTHER_BASE if job.trained_on == "nf4" else 1.0 if precision == "fp32" else ROUNDED
+    return {**found, **check_answers(output, golden, answers, after, factor, events)}
 
 
 def _export_judge(base: Path, weights: Path, output: Path, job: ExportJob, golden: list[dict[str, Any]], events: Events) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from entrypoint.run.greedy import Answer
 from entrypoint.run.merge import Change, NotByTensor, Skeleton, build, merge
 from entrypoint.run.merge_whole import merge_whole
 from entrypoint.run.nf4 import through_nf4
-from entrypoint.run.peak import peak_bytes, restart_peak
+from entrypoint.run.peak import Peak
 from entrypoint.run.quality import Asked, distance
 from entrypoint.run.tuned import is_adapter, load_exported
 from schemas.errors import UsageError
@@ -26,7 +26,7 @@ def write_merged(
     base: Path, weights: Path, output: Path, job: ExportJob, golden: list[dict[str, Any]], answers: list[Answer], judge: bool = False
 ) -> dict[str, Any]:
     """Write the folder; what is said of it in the manifest."""
-    restart_peak()
+    peak = Peak()
     start = time.monotonic()
     found: dict[str, Any]
     if not is_adapter(weights):
@@ -35,7 +35,7 @@ def write_merged(
         found = {"merged": _merge(base, weights, output, judge, None), "merged_into": "full"}
     else:
         found = _merge_measured(base, weights, output, job, golden, answers)
-    found |= {"merge_seconds": round(time.monotonic() - start, 1), "merge_peak_bytes": peak_bytes()}
+    found |= {"merge_seconds": round(time.monotonic() - start, 1), "merge_peak_bytes": peak.since(), "peak_bytes": peak.whole()}
     _write_tokenizer(weights, output)
     return found
 

@@ -80,7 +80,7 @@ def test_several_exports_of_one_training(sources, trained, tmp_path):
     shutil.copytree(trained, store)
     sections = {"train": "{max_steps: 2, batch_tokens: 240}", "export": "[{kind: adapter}, {kind: safetensors}]"}
     said = run("export", spec(tmp_path, *sources, **sections), "--store", store, cwd=tmp_path)
-    assert said.count("golden prompts with the tuned model") == 1 and said.count(": sealed tiny/exports/") == 2
+    assert said.count("golden prompts with the tuned model in fp32") == 1 and said.count(": sealed tiny/exports/") == 2
     manifests = [json.loads(p.read_text()) for p in (store / "tiny" / "exports").glob("*/manifest.json")]
     assert sorted(m["job"]["kind"] for m in manifests) == ["adapter", "safetensors"]
     assert all(m["summary"]["bytes"] and m["summary"]["peak_bytes"] and m["summary"]["golden"] >= 5 for m in manifests)
