@@ -86,7 +86,7 @@ ELSEWHERE = {
     "entrypoint.run.gather_rows": "needs ranks: tests/entrypoint/run/methods/test_preference.py trains three pairs on two",
     "entrypoint.run.weighed": "tests/entrypoint/run/methods/test_preference.py for rows, test_train.py and test_resume.py for tokens",
     **dict.fromkeys(
-        ("entrypoint.run." + part for part in ("adapter_folder", "merge_whole", "nf4", "tuned")),
+        ("entrypoint.run." + part for part in ("adapter_export", "merge_whole", "nf4", "tuned")),
         "tests/entrypoint/run/test_merged_folder.py, through the leaf of export",
     ),
     "entrypoint.run.calibration": "tests/entrypoint/run/test_quality.py, and test_compress.py through its leaf",

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from entrypoint.run.adapter_folder import write_adapter
+from entrypoint.run.adapter_export import write_adapter
 from entrypoint.run.events import Events, say
 from entrypoint.run.golden_answers import FILE_NAME, ask, write_answers
 from entrypoint.run.greedy import Answer
