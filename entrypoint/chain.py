@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from entrypoint.documents import read_document
-from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
+from entrypoint.plan import Inputs, check_served, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
 from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
 from entrypoint.plan.plugins import check_code, code_sources
 from entrypoint.plan.resume import resume_decision
@@ -176,6 +176,8 @@ def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
 def _plan(stage: Stage, spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     if stage == "fetch":
         return plan_fetch(spec, facts)
+    if stage == "serve":
+        check_served(inputs)
     makers = {"prepare": plan_prepare, "train": plan_train, "export": plan_export, "serve": plan_serve}
     return makers[stage](spec, facts, inputs)
 

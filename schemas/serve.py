@@ -12,7 +12,7 @@ class Serve(Section):
     """The OpenAI-compatible server."""
 
     export: Auto[EntryName] = None
-    """Which entry of `export` is served, by its name, or by its kind where it has none. auto: the first."""
+    """Which entry of `export` is served, by its name, or by its kind where it has none. auto: the first that is a model."""
 
     engine: Auto[Literal["vllm"]] = None
     """The inference engine. auto: vllm, the one of this version."""

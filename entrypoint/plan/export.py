@@ -37,7 +37,7 @@ def plan_export(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         steps.append(step)
         decisions += found
     if len(spec.export) > 1 or spec.serve.export:
-        why = "set in the spec" if spec.serve.export else "the first entry of export"
+        why = "set in the spec" if spec.serve.export else "the first model of export"
         decisions.append(Decision(field="serve.export", value=_served(spec).called, why=why))
     decisions += memory_decisions(spec, facts, [cast(ExportJob, step.job) for step in steps])
     return Plan(name=spec.name, steps=tuple(steps), decisions=tuple(decisions))
@@ -53,16 +53,28 @@ def ordered(spec: Spec) -> tuple[Export, ...]:
 
 
 def served_step(spec: Spec, plan: Plan) -> Step:
-    """The step whose artifact is served: the entry that `serve.export` names, or the first of the spec."""
+    """The step whose artifact is served: the entry that `serve.export` names, or the first model of the spec."""
     return plan.steps[ordered(spec).index(_served(spec))]
 
 
 def _served(spec: Spec) -> Export:
-    wanted = spec.serve.export or spec.export[0].called
+    """An adapter alone is served on a base that another spec names, so it is taken only where nothing else is there."""
+    models = tuple(entry for entry in spec.export if not isinstance(entry, AdapterOnly))
+    wanted = spec.serve.export or (models or spec.export)[0].called
     found = next((entry for entry in spec.export if entry.called == wanted), None)
-    if found is None:
-        raise UsageError(f"serve.export: no entry of export is called {wanted}", f"write one of: {', '.join(entry.called for entry in spec.export)}")
+    if found is None or (isinstance(found, AdapterOnly) and spec.serve.export):
+        what = f"no entry of export is called {wanted}" if found is None else f"{wanted} is an adapter alone, which is served by `serve.adapters`"
+        raise UsageError(f"serve.export: {what}", f"write one of: {', '.join(entry.called for entry in models)}" if models else "take it out")
     return found
+
+
+def check_served(inputs: Inputs) -> None:
+    """Raise UsageError where what would be served is no model."""
+    if inputs.exported and inputs.exported.manifest.job.get("kind") == "adapter":
+        raise UsageError(
+            "serve: export wrote the adapter alone, and an engine needs a model",
+            "add `- kind: safetensors` to export, or serve it by a spec of its base with `serve.adapters`",
+        )
 
 
 def _refuse(spec: Spec) -> None:

@@ -1,9 +1,11 @@
 """A step for each entry of export, the merged model first."""
 
+from dataclasses import replace
+
 import pytest
 from known import H100, LLAMA_8B, facts, inputs, sealed, spec, why
 
-from entrypoint.plan import Inputs, plan_export, served_step
+from entrypoint.plan import Inputs, check_served, plan_export, served_step
 from entrypoint.plan.export import ordered
 from schemas.errors import UsageError
 from schemas.export_job import ExportJob
@@ -104,12 +106,14 @@ class TestSeveral:
 class TestServed:
     """Which of them."""
 
-    @pytest.mark.parametrize(("text", "kind"), [("", "safetensors"), (MANY, "fp8"), ("export: [{kind: adapter}, {kind: awq}]", "adapter")])
-    def test_the_first_of_the_spec(self, text: str, kind: str) -> None:
+    @pytest.mark.parametrize(
+        ("text", "kind"), [("", "safetensors"), (MANY, "fp8"), ("export: [{kind: adapter}, {kind: awq}]", "awq"), ("export: [{kind: adapter}]", "adapter")]
+    )
+    def test_the_first_model_of_the_spec(self, text: str, kind: str) -> None:
         job = served_step(spec(text), plan_of(text)).job
         assert isinstance(job, ExportJob) and job.kind == kind
 
-    @pytest.mark.parametrize(("name", "kind"), [("small", "gptq"), ("adapter", "adapter")])
+    @pytest.mark.parametrize(("name", "kind"), [("small", "gptq"), ("safetensors", "safetensors")])
     def test_the_one_that_serve_names(self, name: str, kind: str) -> None:
         text = f"{MANY}\nserve: {{export: {name}}}"
         job = served_step(spec(text), plan_of(text)).job
@@ -117,8 +121,17 @@ class TestServed:
         assert why(plan_of(text), "serve.export") == (name, "set in the spec")
 
     def test_one_that_is_not_there_is_refused_before_anything_runs(self) -> None:
-        with pytest.raises(UsageError, match=r"serve\.export: no entry of export is called gptq\n    write one of: fp8, safetensors, adapter, small"):
+        with pytest.raises(UsageError, match=r"serve\.export: no entry of export is called gptq\n    write one of: fp8, safetensors, small"):
             plan_of(f"{MANY}\nserve: {{export: gptq}}")
+
+    def test_an_adapter_alone_is_no_model(self) -> None:
+        with pytest.raises(UsageError, match=r"serve\.export: adapter is an adapter alone, which is served by `serve\.adapters`"):
+            plan_of(f"{MANY}\nserve: {{export: adapter}}")
+        alone = sealed("n/exports/x", "export")
+        alone = replace(alone, manifest=alone.manifest.model_copy(update={"job": {"kind": "adapter"}}))
+        with pytest.raises(UsageError, match="serve: export wrote the adapter alone"):
+            check_served(inputs(exported=alone))
+        check_served(inputs())
 
     def test_every_entry_has_a_step(self) -> None:
         assert [entry.called for entry in ordered(spec(MANY))] == ["safetensors", "fp8", "adapter", "small"]
