@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from entrypoint.documents import read_document
-from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
+from entrypoint.plan import Inputs, check_served, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
 from entrypoint.plan.answers import check_way_out
 from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
 from entrypoint.plan.plugins import check_code, code_sources
@@ -149,10 +149,13 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             continue
         if stage == "fetch":
             inputs = replace(inputs, **dict(zip(fetched_roles(spec), (_find(step, store, facts) for step in plan.steps), strict=True)))
-        for at, role in enumerate(MAKES.get(stage, ())[: len(plan.steps)]):
-            inputs = replace(inputs, **{role: _find(plan.steps[at], store, facts)})
-            if at + 1 < len(plan.steps):  # the next step reads it
-                plan = _plan(stage, spec, facts, inputs)
+        elif stage == "export":
+            plan, inputs = _with_exports(plan, spec, facts, store, inputs)
+        else:
+            for at, role in enumerate(MAKES.get(stage, ())[: len(plan.steps)]):
+                inputs = replace(inputs, **{role: _find(plan.steps[at], store, facts)})
+                if at + 1 < len(plan.steps):  # the next step reads it
+                    plan = _plan(stage, spec, facts, inputs)
         plans[stage] = plan
     return Chain(spec, facts, inputs, plans, errors)
 
@@ -193,8 +196,19 @@ def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
 def _plan(stage: Stage, spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     if stage == "fetch":
         return plan_fetch(spec, facts)
+    if stage == "serve":
+        check_served(inputs)
     makers = {"prepare": plan_prepare, "train": plan_train, "export": plan_export, "serve": plan_serve}
     return makers[stage](spec, facts, inputs)
+
+
+def _with_exports(plan: Plan, spec: Spec, facts: Facts, store: Store, inputs: Inputs) -> tuple[Plan, Inputs]:
+    """The plan of export over the merged model, where that is sealed, and what is served of it."""
+    first = _find(plan.steps[0], store, facts)
+    if first and first.manifest.job.get("kind") == "safetensors":
+        inputs = replace(inputs, merged=first)
+        plan = plan_export(spec, facts, inputs)
+    return plan, replace(inputs, exported=_find(served_step(spec, plan), store, facts))
 
 
 def _with_resume(plan: Plan, store: Store, facts: Facts) -> Plan:

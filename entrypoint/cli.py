@@ -27,7 +27,7 @@ from entrypoint.status import State, states
 from schemas.errors import CaissonError, Interrupted, MachineError, SpecError, StepFailed, UsageError
 from schemas.facts import Facts
 from schemas.generate import make_json_schema
-from schemas.plan import Stage
+from schemas.plan import Plan, Stage
 from schemas.spec import Spec
 
 COLOURS = {"sealed": "green", "ok": "green", "stale": "yellow", "started": "yellow", "warn": "yellow", "damaged": "red", "cannot": "red", "fail": "red"}
@@ -119,10 +119,15 @@ def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
         raise error
     render.show_plan(steps, chain.facts)
     render.show_line()
-    execute(steps.model_copy(update={"steps": tuple(step for step in steps.steps if step.identity)}), place)
-    if not all(step.identity for step in steps.steps):  # it was waiting for what has just been made
+    execute(_ready(steps), place)
+    if len(_ready(steps).steps) < len(steps.steps):  # some are made from what was just sealed
         execute(_chain(spec, store, stage)[0].plan(stage), place)
     _promote(stage, spec, store)
+
+
+def _ready(plan: Plan) -> Plan:
+    """The steps whose inputs are sealed."""
+    return plan.model_copy(update={"steps": tuple(step for step in plan.steps if step.identity)})
 
 
 def _promote(stage: Stage, spec: Path, store: Path) -> None:
@@ -164,7 +169,7 @@ def prepare(spec: Path, store: Path, shown: int | None) -> None:
 
 
 _stage_command("train", "Train; go on from the last checkpoint where there is one.")
-_stage_command("export", "Merge what was trained into one folder that any engine loads.")
+_stage_command("export", "Write what was trained into folders that engines load: merged, as an adapter, or in fewer bits.")
 
 
 @cli.command()

@@ -20,7 +20,7 @@ class State:
 
     stage: str
     part: str
-    """model, data or teacher, of fetch; answers of prepare's second step; empty for the others."""
+    """model, data or teacher, of fetch; answers of prepare's second step; the kind of an export that is not the merged model; empty for the others."""
 
     state: str
     folder: str
@@ -90,6 +90,8 @@ def _damage(store: Store, folder: str, stage: str) -> str:
 
 
 def _part(step: Step) -> str:
+    if step.job.stage == "export":
+        return "" if step.job.kind == "safetensors" else step.job.kind
     if step.job.stage != "fetch":
         return "answers" if step.job.stage == "answers" else ""
     return TEACHER if step.title.startswith(TEACHER) else step.job.role
@@ -118,9 +120,11 @@ def _how_far(step: Step, store: Store) -> str:
 
 def _is_older(sealed: Sealed, step: Step) -> bool:
     """Models and rows are shared between runs: there only the same sources count as an older version."""
+    job = sealed.manifest.job
+    if step.job.stage == "export":
+        return bool(job.get("kind") == step.job.kind)
     if step.stage != "fetch":
         return True
-    job = sealed.manifest.job
     return bool(job.get("sources") == list(step.job.sources)) if step.job.stage == "fetch" else False
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes every images/*/requirements.{cpu,cuda}.txt and tests/requirements.txt from the .in files. Needs uv on PATH; downloads metadata only,
-# but for deepspeed. First one resolution over all images, so that they hold one version of a package; then each image's share of it.
+# but for deepspeed. First one resolution over all images, so that they hold one version of a package; then each image's share of it. An image
+# whose folder has a file `apart` stays out of the first: it follows it in all packages but those that the file names.
 #   PIP_FIND_LINKS   the folder with torch's +cpu wheel       UPGRADE=1   take newer versions where the .in files allow
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -28,13 +29,15 @@ for accelerator in $WANT; do
     fi
     inputs() { for image in "$@"; do ls "$image/requirements.in" "$image/$accelerator.in" 2>/dev/null || true; done; }
     # What is locked stays where it still fits.
-    [ -n "${UPGRADE:-}" ] || for image in $IMAGES; do cat "$image/requirements.$accelerator.txt" 2>/dev/null || true; done > "$work/all.txt"
+    together=$(for image in $IMAGES; do [ -f "$image/apart" ] || echo "$image"; done)
+    [ -n "${UPGRADE:-}" ] || for image in $together; do cat "$image/requirements.$accelerator.txt" 2>/dev/null || true; done > "$work/all.txt"
     # shellcheck disable=SC2046
-    resolve "$work/all.txt" "${options[@]}" $(inputs $IMAGES)
+    resolve "$work/all.txt" "${options[@]}" $(inputs $together)
     grep -E '^[a-zA-Z0-9]' "$work/all.txt" | sed 's/ *\\$//' > "$work/union.txt"
     for image in $IMAGES; do
+        grep -v -E "^($(grep -v '^#' "$image/apart" 2>/dev/null | paste -sd '|')|-)==" "$work/union.txt" > "$work/image.txt"
         # shellcheck disable=SC2046
-        resolve "$image/requirements.$accelerator.txt" "${options[@]}" -c "$work/union.txt" $(inputs "$image")
+        resolve "$image/requirements.$accelerator.txt" "${options[@]}" -c "$work/image.txt" $(inputs "$image")
     done
     # A torch of its own, and no build for the CPU.
     if [ "$accelerator" = cuda ]; then resolve serve-lmdeploy/requirements.cuda.txt "${options[@]}" serve-lmdeploy/requirements.in; fi

@@ -45,6 +45,8 @@ def _for_editors(node: Any) -> Any:
     found = {key: _for_editors(value) for key, value in node.items() if not (key == "title" and isinstance(value, str)) and key != "discriminator"}
     if "default" in found and found["default"] is None:
         found["default"] = "auto"
+    if isinstance(node.get("default"), list):  # of sections: only what somebody would write
+        found["default"] = [{k: v for k, v in item.items() if v is not None} if isinstance(item, dict) else item for item in node["default"]]
     if isinstance(found.get("default"), dict) and "type" not in found["default"]:
         del found["default"]
     if isinstance(kind := found.get("properties", {}).get("kind"), dict):

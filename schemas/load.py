@@ -49,10 +49,14 @@ class _Found:
     at_key: bool = False
 
     def problem(self, tree: Tree, file: str) -> Problem:
-        marks = tree.keys if self.at_key and not isinstance((self.path or ("",))[-1], int) else tree.values
         # A key that is missing has no place: its section has.
-        line, column = next((marks[p] for end in range(len(self.path), 0, -1) if (p := self.path[:end]) in marks), tree.values[()])
+        above = (self.path[:end] for end in range(len(self.path), 0, -1))
+        line, column = next((mark for path in above if (mark := self._mark(tree, path))), tree.values[()])
         return problem_at(self.shown, (line, column), *self.words, file)
+
+    def _mark(self, tree: Tree, path: Path) -> tuple[int, int] | None:
+        """Where a path stands in the file; an entry of a list has no key."""
+        return (tree.keys if self.at_key and not isinstance(path[-1], int) else tree.values).get(path)
 
     @property
     def shown(self) -> Path:

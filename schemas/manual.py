@@ -106,7 +106,7 @@ def _describe(schema: Node, node: Node, path: str) -> str:
         if "$ref" in item:
             below = path.replace("validation", "train")  # laid out alike
             return f"list of sections [{below}](#{below.replace('.', '')})"
-        return f"list of {_describe(schema, item, path)}"
+        return f"list of {_describe(schema, item, path)}".replace("list of section [", "list of sections [")
     if node["type"] in ("integer", "number"):
         return ("whole number" if node["type"] == "integer" else "number") + _limits(node)
     if node["type"] == "object":

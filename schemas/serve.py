@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Discriminator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Auto, Many, Section
+from schemas.export import EntryName
 
 EngineName = Literal["vllm", "lmdeploy"]
 CacheType = Literal["bf16", "fp8", "int8", "int4"]
@@ -133,6 +134,9 @@ class Generation(Section):
 
 class Serve(Section):
     """The OpenAI-compatible server."""
+
+    export: Auto[EntryName] = None
+    """Which entry of `export` is served, by its name, or by its kind where it has none. auto: the first that is a model."""
 
     engine: Auto[EngineName] = None
     """The inference engine: docs/engines.md. auto: vllm."""

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.adapter import Adapter, AutoAdapter
-from schemas.base import Many, Section
+from schemas.base import Section
 from schemas.data import Data
 from schemas.evaluate import Evaluate
-from schemas.export import Export
+from schemas.export import Exports, Safetensors
 from schemas.gateway import Gateway
 from schemas.method import Method
 from schemas.model import Model
@@ -45,8 +45,8 @@ class Spec(Section):
     hardware: Hardware = Hardware()
     """How it is spread over the machine."""
 
-    export: Annotated[Many[Export], Field(min_length=1, max_length=1)] = (Export(kind="safetensors"),)
-    """The forms in which the tuned model is written."""
+    export: Exports = (Safetensors(kind="safetensors"),)
+    """The forms in which the tuned model is written. Each is an artifact of its own, and those with fewer bits are made from the merged one."""
 
     serve: Serve = Serve()
     """The server."""

@@ -3,7 +3,7 @@
 VALUES: dict[str, tuple[str, ...]] = {
     "method.kind": ("grpo", "rloo", "ppo"),
     "adapter.kind": ("adalora", "ia3", "vera", "loha", "lokr", "oft", "boft", "bone"),
-    "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
+    "export.*.kind": ("gguf",),
 }
 """Values by their place; `*` stands for a place in a list."""
 

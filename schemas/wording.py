@@ -82,7 +82,7 @@ def word_wrong_value(error: ErrorDetails, place: Place, text: str | None) -> Wor
         shortest = write_as(place.annotation) or ""
         return "needs at least one entry", None if "[...]" in shortest else f"for example {shortest}"
     if kind == "too_long":
-        return f"may have {context['max_length']} entry in this version, not {context['actual_length']}", "take the others out"
+        return f"may have {context['max_length']} entries, not {context['actual_length']}", "take the others out"
     if kind == "string_pattern_mismatch":
         return f"must be 1 to 63 lower-case letters, digits, dots, dashes and underscores, the first a letter or a digit, not {shown}", _slug(given)
     if kind == "percent":

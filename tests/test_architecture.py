@@ -19,7 +19,7 @@ SINKS = {"utils", "util", "common", "helpers", "misc", "extras"}
 
 HEAVY = {
     "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "lmdeploy", "uvicorn", "uvloop", "numpy", "pyarrow",
-    "safetensors", "tokenizers", "gguf", "jinja2", "huggingface_hub", "modelscope", "modelscope_hub", "requests", "wandb", "swanlab", "mlflow",
+    "safetensors", "tokenizers", "llmcompressor", "compressed_tensors", "gguf", "jinja2", "huggingface_hub", "modelscope", "modelscope_hub", "requests", "wandb", "swanlab", "mlflow",
 }  # fmt: skip
 WORLD = {
     "os",
@@ -98,6 +98,11 @@ ELSEWHERE = {
     "entrypoint.run.reward_head": "tests/entrypoint/run/methods/test_reward.py",
     "entrypoint.run.gather_rows": "needs ranks: tests/entrypoint/run/methods/test_preference.py trains three pairs on two",
     "entrypoint.run.weighed": "tests/entrypoint/run/methods/test_preference.py for rows, test_train.py and test_resume.py for tokens",
+    **dict.fromkeys(
+        ("entrypoint.run." + part for part in ("adapter_export", "merge_whole", "nf4", "tuned")),
+        "tests/entrypoint/run/test_merged_folder.py, through the leaf of export",
+    ),
+    "entrypoint.run.calibration": "tests/entrypoint/run/test_quality.py, and test_compress.py through its leaf",
     "entrypoint.run.methods.recipe": "a record; tests/entrypoint/run/methods/test_methods.py makes one of each method",
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",

@@ -1,6 +1,6 @@
 """Spec + Facts + sealed inputs -> Plan. Pure: no clock, no environment, no disk, no network."""
 
-from entrypoint.plan.export import plan_export
+from entrypoint.plan.export import check_served, plan_export, served_step
 from entrypoint.plan.fetch import plan_fetch
 from entrypoint.plan.gateway import plan_gateway
 from entrypoint.plan.inputs import Inputs
@@ -8,4 +8,15 @@ from entrypoint.plan.prepare import plan_prepare
 from entrypoint.plan.serve import plan_serve
 from entrypoint.plan.train import plan_train, trained_elsewhere
 
-__all__ = ["Inputs", "plan_export", "plan_fetch", "plan_gateway", "plan_prepare", "plan_serve", "plan_train", "trained_elsewhere"]
+__all__ = [
+    "Inputs",
+    "check_served",
+    "plan_export",
+    "plan_fetch",
+    "plan_gateway",
+    "plan_prepare",
+    "plan_serve",
+    "plan_train",
+    "served_step",
+    "trained_elsewhere",
+]

@@ -17,7 +17,11 @@ class Inputs:
     prepared: Sealed | None = None
     answers: Sealed | None = None
     trained: Sealed | None = None
+    merged: Sealed | None = None
+    """The merged bf16 model, from which exports with fewer bits are made."""
+
     exported: Sealed | None = None
+    """What is served."""
 
     def of(self, *roles: str) -> tuple[dict[str, str], dict[str, str]]:
         """Folders and content digests of these roles, for those that are there."""

@@ -23,6 +23,9 @@ class Answer:
     margins: list[float]
     """By how much each chosen token led the runner-up, nats."""
 
+    ended: bool = False
+    """Whether the last token is one on which serving stops; else the answer was cut."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -49,11 +52,27 @@ def answer(model: Any, prompt_ids: list[int], tokens: int) -> Answer:
     ids = made.sequences[0, len(prompt_ids) :].tolist()
     rows = torch.stack([step[0].float().log_softmax(-1) for step in made.logits])
     top = rows.topk(2, dim=-1).values
-    return Answer(ids, [float(rows[i, t]) for i, t in enumerate(ids)], (top[:, 0] - top[:, 1]).tolist())
+    return Answer(ids, [float(rows[i, t]) for i, t in enumerate(ids)], (top[:, 0] - top[:, 1]).tolist(), bool(ids) and ids[-1] in _stops(model))
 
 
-def compare(first: Answer, second: Answer) -> Verdict:
-    """Token by token up to the first difference."""
+def _stops(model: Any) -> set[int]:
+    """Tokens on which generation ends."""
+    said = model.generation_config.eos_token_id
+    return set(said if isinstance(said, list) else [said])
+
+
+def distributions(model: Any, prompt_ids: list[int], answer_ids: list[int]) -> Any:
+    """Log-probabilities of every token at each place of a given answer: fp32 of shape (answer tokens, vocabulary), in main memory."""
+    import torch
+
+    given = torch.tensor([prompt_ids + answer_ids], device=model.device)
+    with torch.inference_mode():
+        logits = model(input_ids=given, attention_mask=torch.ones_like(given)).logits[0, len(prompt_ids) - 1 : -1]
+    return logits.float().log_softmax(-1).cpu()
+
+
+def compare(first: Answer, second: Answer, near_tie: float = NEAR_TIE) -> Verdict:
+    """Token by token up to the first difference. Two first choices that lie closer than `near_tie` nats may swap."""
     shared = 0
     for a, b in zip(first.ids, second.ids, strict=False):
         if a != b:
@@ -61,7 +80,7 @@ def compare(first: Answer, second: Answer) -> Verdict:
         shared += 1
     differences = [abs(a - b) for a, b in zip(first.logprobs[:shared], second.logprobs[:shared], strict=True)]
     equal = first.ids == second.ids
-    tie = not equal and shared < len(first.margins) and first.margins[shared] < NEAR_TIE
+    tie = not equal and shared < len(first.margins) and first.margins[shared] < near_tie
     if not all(math.isfinite(p) for p in (*first.logprobs, *second.logprobs)):  # max() would pass over a NaN
         return Verdict(False, False, math.inf)
     return Verdict(equal, tie, max(differences, default=0.0))

@@ -24,6 +24,8 @@ PACKAGES = (
     "accelerate",
     "deepspeed",
     "bitsandbytes",
+    "llmcompressor",
+    "compressed-tensors",
     "safetensors",
     "tokenizers",
     "vllm",

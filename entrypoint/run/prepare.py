@@ -46,7 +46,7 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     _tell(report, events)
     judge(tally, job, read_positions(model))
     (output.parent / f"{output.name}.report.json").replace(output / "report.json")
-    golden = choose_golden(tally.golden, renderer)
+    golden = choose_golden(tally.golden, renderer, read_positions(model))
     (output / "golden.json").write_text(json.dumps(golden, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     template = renderer.tokenizer.chat_template  # several of them are a mapping
     if isinstance(template, str):

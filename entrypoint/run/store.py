@@ -23,6 +23,7 @@ MADE_BY = {
     "prepared": "prepare",
     "answers": "prepare",
     "trained": "train",
+    "merged": "export",
     "exported": "export",
 }
 """The stage that makes what is read in a role."""

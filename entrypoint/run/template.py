@@ -143,8 +143,10 @@ class Renderer:
         return Encoded(_as_array(ids), np.ones(len(ids), dtype=np.uint8))
 
     def prompt_ids(self, messages: tuple[Message, ...], tools: tuple[Message, ...] = ()) -> list[int]:
-        """What serving must see for these messages."""
-        return list(self.backend.encode(self._apply(messages, list(tools) or None, generate=True), add_special_tokens=False).ids)
+        """What serving must see for these messages. Raises TemplateFault, also where the template leaves the tools out."""
+        text = self._apply(messages, list(tools) or None, generate=True)
+        self._check_tools(text, messages, list(tools) or None)
+        return list(self.backend.encode(text, add_special_tokens=False).ids)
 
     def _apply(self, messages: tuple[Message, ...], tools: list[Message] | None = None, generate: bool = False) -> str:
         from jinja2 import TemplateError

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests marked `image`, each inside the image whose stage it is about: read-only root, no network, uid 10001, as Compose runs it. Those
 # marked `serving` run in the server's, all others in the trainer's. Two files at a time: most of a test is the start of one process after the other.
-#   run.sh [PYTEST ARGUMENTS...]
+#   run.sh [PYTEST ARGUMENTS...]      IMAGE=export: in another image than train; what needs packages that an image lacks is skipped there
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 SITE=build/pytest-$(sha256sum tests/image/requirements.txt | cut -c1-16)
@@ -23,8 +23,9 @@ inside() {    # IMAGE MARKERS PYTEST-ARGUMENTS...
 
 all=
 [ $# -gt 0 ] || { all=1; set -- tests/entrypoint/run tests/entrypoint/plan/test_engine_parsers.py; }
-inside train "image and not serving" "$@"
+inside "${IMAGE:-train}" "image and not serving" "$@"
 inside serve-vllm "image and serving" "$@"
+[ -z "$all" ] || inside export "image and not serving" tests/entrypoint/run/test_compress.py    # llm-compressor is in this one alone
 # LMDeploy's image is for CUDA and has what runs without a GPU tested where it has been built.
 if docker image inspect "${REGISTRY:-caisson}/serve-lmdeploy:${TAG:-dev}-cuda" >/dev/null 2>&1; then
     ACCELERATOR=cuda inside serve-lmdeploy "image and lmdeploy" tests/entrypoint/plan/test_engine_parsers.py tests/entrypoint/run/test_*lmdeploy*.py

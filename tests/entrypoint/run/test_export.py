@@ -1,6 +1,7 @@
 """Merging and its proof, through the command line, on a tiny model."""
 
 import json
+import shutil
 
 import pytest
 
@@ -10,6 +11,7 @@ from tiny import rows, run, spec, write_model, write_rows
 
 from entrypoint.run.greedy import Answer, compare
 from schemas.errors import GateRefused
+from schemas.manifest import Manifest
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
@@ -36,23 +38,57 @@ def test_the_merged_model_answers_as_the_trained_one_did(sources, tmp_path, adap
     weights = load_file(exported / "model.safetensors")
     assert {str(t.dtype) for t in weights.values()} == {"torch.bfloat16"}
     assert not any("lora" in name for name in weights)
+    assert summary.get("merged_into") == {"lora": "full", "qlora": "nf4"}.get(adapter.split(",")[0].removeprefix("{kind: "))
     (trained,) = (p for p in (store / "tiny" / "train").iterdir() if (p / "manifest.json").is_file())
     template = AutoTokenizer.from_pretrained(exported).chat_template
     assert template == AutoTokenizer.from_pretrained(trained / "weights").chat_template
     assert "up to date" in run("export", path, "--store", store, cwd=tmp_path)
 
 
-def test_a_damaged_input_is_refused_by_name(sources, tmp_path):
-    path, store = spec(tmp_path, *sources, train="{max_steps: 2, batch_tokens: 240}"), tmp_path / "store"
+@pytest.fixture(scope="module")
+def trained(sources, tmp_path_factory):
+    """A store with all that export reads."""
+    folder = tmp_path_factory.mktemp("trained")
+    path = spec(folder, *sources, train="{max_steps: 2, batch_tokens: 240}")
     for stage in ("fetch", "prepare", "train"):
-        run(stage, path, "--store", store, cwd=tmp_path)
-    (shard,) = (store / "tiny" / "train").glob("*/weights/adapter_model.safetensors")
+        run(stage, path, "--store", folder / "store", cwd=folder)
+    return folder / "store"
+
+
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [("tiny/train/*/weights/adapter_model.safetensors", "altered"), ("models/*/model.safetensors", "cut")],
+    ids=["adapter", "shard of the base"],
+)
+def test_a_damaged_input_is_refused_by_name(sources, trained, tmp_path, file, how):
+    store = tmp_path / "store"
+    shutil.copytree(trained, store)
+    path = spec(tmp_path, *sources, train="{max_steps: 2, batch_tokens: 240}")
+    (shard,) = store.glob(file)
     content = bytearray(shard.read_bytes())
-    content[-1] ^= 1
-    shard.write_bytes(content)
-    said = run("export", path, "--store", store, cwd=tmp_path, code=3)
-    assert "adapter_model.safetensors was altered after it was sealed" in said
-    assert not [p for p in (store / "tiny" / "exports").iterdir() if not p.name.startswith(".")]
+    if how == "altered":
+        content[-1] ^= 1
+    shard.write_bytes(content if how == "altered" else content[:-64])
+    said = run("export", path, "--store", store, cwd=tmp_path, code=3 if how == "altered" else 2)
+    assert f"{shard.name} was altered after it was sealed" in said if how == "altered" else "fetch has not finished for this spec" in said
+    assert not [p for p in (store / "tiny" / "exports").glob("*") if not p.name.startswith(".")]
+
+
+def test_several_exports_of_one_training(sources, trained, tmp_path):
+    """The second is made from what the first has sealed, in one command; what is there is not made again."""
+    store = tmp_path / "store"
+    shutil.copytree(trained, store)
+    sections = {"train": "{max_steps: 2, batch_tokens: 240}", "export": "[{kind: adapter}, {kind: safetensors}]"}
+    said = run("export", spec(tmp_path, *sources, **sections), "--store", store, cwd=tmp_path)
+    assert said.count("golden prompts with the tuned model in fp32") == 1 and said.count(": sealed tiny/exports/") == 2
+    manifests = [json.loads(p.read_text()) for p in (store / "tiny" / "exports").glob("*/manifest.json")]
+    assert sorted(m["job"]["kind"] for m in manifests) == ["adapter", "safetensors"]
+    assert all(m["summary"]["bytes"] and m["summary"]["peak_bytes"] and m["summary"]["golden"] >= 5 for m in manifests)
+    (merged,) = (m for m in manifests if m["job"]["kind"] == "safetensors")
+    assert merged["job"]["base"] == Manifest.model_validate_json(next((store / "models").glob("*/manifest.json")).read_text()).content
+    assert run("export", tmp_path / "spec.yaml", "--store", store, cwd=tmp_path).count("up to date") == 2
+    only = run("export", spec(tmp_path, *sources, **{**sections, "export": "[{kind: safetensors, name: other}]"}), "--store", store, cwd=tmp_path)
+    assert "up to date" in only, "a name makes no other artifact"
 
 
 def test_another_answer_is_told_from_a_near_tie():
