@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 ROWS = 300
 DATA = "{{train: [{{source: {0}}}], validation: 0%, packing: {packing}, streaming: true, max_length: 128, part_tokens: 1500}}"
-TRAIN = "{max_steps: 30, learning_rate: 3.0e-3, batch_tokens: 500, checkpoint: {every: 3}}"
+TRAIN = "{max_steps: 40, learning_rate: 3.0e-3, batch_tokens: 500, checkpoint: {every: 3}}"
 
 
 def streamed(folder, model, jsonl, packing="true", **changes):
@@ -42,7 +42,7 @@ def test_killed_and_gone_on_with_it_ends_bit_for_bit_the_same(tmp_path, model):
     prepared = json.loads(next((store / "tiny" / "prepared").glob("*/report.json")).read_text())
     assert 0 < prepared["train"]["rows"] < ROWS / 3, "prepare ends with the first part"
     curve = assert_exact(path, store, tmp_path)
-    assert len([e for e in curve if "loss" in e]) == 30
+    assert len([e for e in curve if "loss" in e]) == 40
     artifact = artifact_of(tmp_path / "cut")
     report = json.loads((artifact / "report.json").read_text())
     assert report["ended"] and report["train"]["rows"] == ROWS and report["parts"] > 4, "what was trained on is told"
@@ -56,7 +56,7 @@ def test_losses_of_two_processes_are_those_of_one(tmp_path, model):
     run("train", path, "--store", single, cwd=tmp_path)
     run("train", streamed(tmp_path, model, tmp_path / "rows.jsonl", "false", hardware="{strategy: ddp}"), "--store", double, cwd=tmp_path)
     one, two = ([e["loss"] for e in outcome(s)[0] if "loss" in e] for s in (single, double))
-    assert len(one) == 30 and two == pytest.approx(one, rel=1e-5)
+    assert len(one) == 40 and two == pytest.approx(one, rel=1e-5)
 
 
 def test_a_damaged_part_is_prepared_anew(tmp_path, model):
