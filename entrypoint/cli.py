@@ -16,6 +16,7 @@ from entrypoint import __version__, render
 from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec
 from entrypoint.doctor import examine
 from entrypoint.documents import read_document
+from entrypoint.plan import check_sections
 from entrypoint.probe import probe
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
@@ -95,6 +96,7 @@ def cli() -> None:
 def validate(spec: Path) -> None:
     """Check SPEC; read neither the machine nor the network."""
     found = read_spec(spec)
+    check_sections(found)
     click.echo(f"{spec.name}: valid ({found.name}: {found.method.kind}, adapter {found.adapter.kind})")
 
 
@@ -122,6 +124,7 @@ def plan(spec: Path, store: Path, facts_file: Path | None, show: str | None, as_
 
 
 def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
+    check_sections(read_spec(spec))
     chain, place = _chain(spec, store, stage)
     steps = chain.plan(stage)
     if all(place.find(step) for step in steps.steps):
