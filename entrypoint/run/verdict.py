@@ -58,7 +58,7 @@ def _refuse_no_rows(tally: Tally, job: PrepareJob, positions: int | None) -> NoR
     """Raise GateRefused with where the rows went, and the fix for the most of them."""
     left_out = sum(s.left_out for s in tally.sources)
     went = (
-        (tally.validation.rows, "are held back for validation", "lower data.validation"),
+        (0 if job.validation else tally.validation.rows, "are held back for validation", "lower data.validation"),
         (tally.too_long, f"are longer than {job.max_length} tokens", _longer(job, positions)),
         (tally.rejected, "are bad", "mend the rows"),
         (tally.leaked, "are also in validation", "take other rows for validation"),
