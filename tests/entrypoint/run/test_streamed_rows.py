@@ -2,11 +2,11 @@
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 
 pytest.importorskip("transformers")
 
+import numpy as np
 from gate_run import attempt, model
 from tiny import rows
 
