@@ -18,7 +18,7 @@ from entrypoint.documents import read_document
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
 from entrypoint.options import json_option, spec_argument, store_option
-from entrypoint.plan import plan_gateway
+from entrypoint.plan import check_sections, plan_gateway
 from entrypoint.probe import probe, usable_cores
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
@@ -81,6 +81,7 @@ def cli() -> None:
 def validate(spec: Path) -> None:
     """Check SPEC; read neither the machine nor the network."""
     found = read_spec(spec)
+    check_sections(found)
     click.echo(f"{spec.name}: valid ({found.name}: {found.method.kind}, adapter {found.adapter.kind})")
 
 
@@ -108,6 +109,7 @@ def plan(spec: Path, store: Path, facts_file: Path | None, show: str | None, as_
 
 
 def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
+    check_sections(read_spec(spec))
     chain, place = _chain(spec, store, stage)
     steps = chain.plan(stage)
     if all(place.find(step) for step in steps.steps):

@@ -17,6 +17,9 @@ from schemas.facts import Facts
 from schemas.plan import Decision, Plan
 
 LINE = "no impact above this line"
+OTHERS = 38
+"""Columns for what stands beside an artifact's path in a table."""
+
 NOT_ESTIMATED = "Compose's own; nothing was estimated, because the model is not known before fetch, or is no dense decoder. Ask again after fetch"
 
 
@@ -127,13 +130,15 @@ def describe(facts: Facts) -> str:
 
 def show_table(headings: tuple[str, ...], rows: list[tuple[str, ...]], styles: dict[str, str]) -> None:
     """A plain table; a row is coloured by its first cell's word."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    table, out = Table(box=None, padding=(0, 2, 0, 0), header_style="dim"), console()
+    for at, heading in enumerate(headings):
+        # A path is copied from here: in one piece, where that leaves the other columns some room.
+        whole = heading == "artifact" and all(len(row[at]) <= out.width - OTHERS for row in rows)
+        table.add_column(heading, overflow="fold", no_wrap=whole)
     for row in rows:
         style = styles.get(row[1], "") if len(row) > 1 else ""
         table.add_row(row[0], Text(row[1], style=style), *row[2:])
-    console().print(table)
+    out.print(table)
 
 
 def _awaited(stage: str) -> str:

@@ -17,7 +17,8 @@ CLOSE_SECONDS = 120
 
 def check_address(value: str) -> str:
     """Return the address of a server unchanged or say what is wrong with its form; a key in it would end up in plans and manifests."""
-    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", value):
+    found = re.fullmatch(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[^\s/@?#:\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?:/[^\s@?#]*)?", value)
+    if not found or not 0 < int(found["port"] or 80) < 65536:
         raise PydanticCustomError("address", "must be http://HOST or https://HOST, with a port or a path where it has one, and without a user, key or query")
     return value
 

@@ -5,11 +5,13 @@ from entrypoint.plan.fetch import plan_fetch
 from entrypoint.plan.gateway import plan_gateway
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.prepare import plan_prepare
+from entrypoint.plan.sections import check_sections
 from entrypoint.plan.serve import plan_serve
 from entrypoint.plan.train import plan_train, trained_elsewhere
 
 __all__ = [
     "Inputs",
+    "check_sections",
     "check_served",
     "plan_export",
     "plan_fetch",

@@ -23,6 +23,9 @@ NEVER = -9999.0
 """Stands for a probability of nothing, as with vLLM: times its own probability, infinity would be no number."""
 
 NOT_LOGPROBS = "start the server so that it gives log-probabilities: for vLLM --logprobs-mode raw_logprobs, its default"
+UNLIKE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading an answer of another shape ends with; OverflowError: a number of four hundred digits."""
+
 OTHER_SERVER = "use a server that gives them, such as vLLM; its completions take token ids and prompt_logprobs"
 
 
@@ -128,8 +131,16 @@ def _places(form: Form, choice: dict[str, Any], count: int) -> list[list[tuple[i
     """None also where the answer is of another shape than the form has."""
     try:
         return form.places(choice, count)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except UNLIKE:
         return None
+
+
+def texts_of(form: Form, choice: dict[str, Any]) -> list[tuple[int, str]]:
+    """All of form.texts. Raises GateRefused where the answer is of another shape than the form has."""
+    try:
+        return list(form.texts(choice))
+    except UNLIKE:
+        raise GateRefused(f"method.endpoint: an answer to {form.name} has another shape than those before it", OTHER_SERVER) from None
 
 
 def read_answer(form: Form, choice: dict[str, Any], at: np.ndarray, count: int, k: int, known: TokenTexts) -> Answer:
@@ -137,7 +148,7 @@ def read_answer(form: Form, choice: dict[str, Any], at: np.ndarray, count: int, 
     places = _places(form, choice, count)
     if places is None:
         raise GateRefused(f"method.endpoint: an answer to {form.name} says nothing about the prompt, others did", OTHER_SERVER)
-    for token, text in form.texts(choice):
+    for token, text in texts_of(form, choice):
         known.check(token, text)
     ids, logprobs = np.empty((len(at), k), np.int32), np.empty((len(at), k), np.float32)
     for row, place in enumerate(at):
@@ -146,6 +157,8 @@ def read_answer(form: Form, choice: dict[str, Any], at: np.ndarray, count: int, 
             raise GateRefused(f"method.endpoint: {k} tokens were asked for at each place, an answer names {len(best)}", OTHER_SERVER)
         for token, _ in best:
             known.check_id(token)
+        if len({token for token, _ in best}) < k:
+            raise GateRefused("method.endpoint: an answer names one token twice at a place", OTHER_SERVER)
         ids[row], logprobs[row] = zip(*best, strict=True)
     logprobs = np.maximum(logprobs, NEVER)
     if not np.isfinite(logprobs).all() or (logprobs > OVER_ONE).any() or (len(at) and np.exp(logprobs.astype(np.float64)).sum(1).max() > 1 + OVER_ONE):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from entrypoint.run.answer_files import is_whole, part_file, places_of, write_part
-from entrypoint.run.answer_forms import Answer, Form, find_form, read_answer
+from entrypoint.run.answer_forms import Answer, Form, find_form, read_answer, texts_of
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf
 from entrypoint.run.loadable import check_model, load_tokenizer
@@ -85,7 +85,8 @@ class Asking:
         names = [str(one.get("id")) for one in served]
         if names and self.job.teacher not in names:
             raise UsageError(
-                f"method.teacher_name: {self.endpoint.url} does not serve {self.job.teacher}", f"it serves {', '.join(names[:8])}: write one of these"
+                f"method.teacher_name: {self.endpoint.url} does not serve {self.job.teacher}",
+                f"it serves {self.endpoint.one_line(', '.join(names[:8]))}: write one of these",
             )
         room = next((one.get("max_model_len") for one in served if one.get("id") == self.job.teacher), None)
         if isinstance(room, int) and longest + 1 > room:
@@ -116,7 +117,7 @@ class Asking:
             choice = self.form.ask(self.endpoint, ids, 1)
         except Declined as error:
             raise GateRefused(f"method.endpoint: the teacher does not know all of the model's tokens: it answers {error.said}", FAMILY) from None
-        for token, text in sorted(self.form.texts(choice)):
+        for token, text in sorted(texts_of(self.form, choice)):
             self.known.check(token, text)
 
     def _ask(self, left: list[tuple[str, int, list[Row]]]) -> None:

@@ -16,8 +16,7 @@ def lines_of(report: dict[str, Any]) -> Iterator[str]:
     yield f"  {'split':<12}{'rows':>11}{'tokens':>15}{'learned':>15}{'mean':>9}{'longest':>10}"
     for split in ("train", "validation"):
         counted = report[split]
-        mean = counted["tokens"] / counted["rows"] if counted["rows"] else 0
-        yield f"  {split:<12}{counted['rows']:>11,}{counted['tokens']:>15,}{counted['supervised']:>15,}{mean:>9,.0f}{counted['longest']:>10,}"
+        yield f"  {split:<12}{counted['rows']:>11,}{counted['tokens']:>15,}{counted['supervised']:>15,}{counted['mean']:>9,.0f}{counted['longest']:>10,}"
     yield from _histogram(report)
     yield from _findings(report)
 

@@ -13,6 +13,8 @@ from entrypoint.run.seal import write_durably
 from entrypoint.run.tally import Tally
 
 RECORDS = "part-"
+SEEN = "sha256"
+"""In a record: of all else in it. A flipped bit in a place or a count would make other rows of the rest, and no shard would show it."""
 
 
 class Parts:
@@ -33,7 +35,7 @@ class Parts:
             files[path.name] = _hash(path)
         at = {str(source): asdict(place) for source, place in places.items()}
         record = {"job": self.job, "files": files, "places": at, "ended": ended, "tally": asdict(tally)}
-        write_durably(self._record(self.number), json.dumps(record))
+        write_durably(self._record(self.number), json.dumps({**record, SEEN: _digest(record)}))
         self.number += 1
 
     def is_sealed(self, number: int) -> bool:
@@ -64,7 +66,9 @@ class Parts:
         """The record of a part, where that and all its files are whole."""
         try:
             record: dict[str, Any] = json.loads(self._record(number).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(record, dict) or record.pop(SEEN, None) != _digest(record):
             return None
         if record["job"] != self.job or any(_hash(self.folder / name) != said for name, said in record["files"].items()):
             return None
@@ -74,6 +78,10 @@ class Parts:
         """Delete the records: the shards are whole."""
         for path in self.folder.glob(f"{RECORDS}*"):
             path.unlink()
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return sha256(json.dumps(record).encode()).hexdigest()
 
 
 def _hash(path: Path) -> str:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from entrypoint.run.events import say
 from entrypoint.run.gate_pass import key_of
@@ -35,15 +36,11 @@ class RowStream:
 
     def begin(self) -> None:
         """Take over the first part, drop what is damaged, and start the process, unless all is prepared."""
-        self.folder.mkdir(exist_ok=True)
-        prepared = Path(self.task.inputs["prepared"])
-        for kind in (f"{RECORDS}*", "*.safetensors"):
-            for path in prepared.glob(kind):
-                if not (self.folder / path.name).is_file():
-                    shutil.copyfile(path, self.folder / path.name)
-        record = Parts(self.folder, key_of(self.job)).resume()
+        record = self._take_over() or self._take_over()  # a copy that a kill has cut off is deleted by the first look, and made again
         if record is None:
-            raise MachineError(f"the first part of the streamed rows is damaged: {self.folder}", f"remove {self.folder} and run the same command again")
+            raise MachineError(
+                f"the first part of the streamed rows is damaged: {self.task.inputs['prepared']}", "remove that folder, then run prepare and train again"
+            )
         if record[0]["ended"]:
             return
         roles = {role: self.task.inputs[role] for role in ("model", "data", "preprocessor") if role in self.task.inputs}
@@ -56,6 +53,15 @@ class RowStream:
         environment = {name: value for name, value in os.environ.items() if name not in OF_RANKS} | {LAUNCHER: str(os.getpid())}
         self.kills = memory_kills()
         self.process = subprocess.Popen([sys.executable, "-m", "entrypoint.run.prepare", str(beside)], env=environment, preexec_fn=_step_back)
+
+    def _take_over(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The first part, copied where it is not there yet, and what was prepared behind it; None where the first part is not whole."""
+        self.folder.mkdir(exist_ok=True)
+        for kind in (f"{RECORDS}*", "*.safetensors"):
+            for path in Path(self.task.inputs["prepared"]).glob(kind):
+                if not (self.folder / path.name).is_file():
+                    shutil.copyfile(path, self.folder / path.name)
+        return Parts(self.folder, key_of(self.job)).resume()
 
     def check(self) -> None:
         """Raise what the process ended with, unless it ended well or is still at work."""

@@ -36,10 +36,15 @@ class Split:
         self.lengths[name] = self.lengths.get(name, 0) + 1
         self.sizes[str(size)] = self.sizes.get(str(size), 0) + 1
 
+    @property
+    def mean(self) -> float:
+        """Tokens of a row, on average."""
+        return sum(int(size) * count for size, count in self.sizes.items()) / self.rows if self.rows else 0.0
+
     def summary(self) -> dict[str, Any]:
         """For the manifest and the report, short rows first."""
         order = [*(f"<= {bound}" for bound in HISTOGRAM), f"> {HISTOGRAM[-1]}"]
-        kept = {"rows": self.rows, "tokens": self.tokens, "supervised": self.supervised, "longest": self.longest}
+        kept = {"rows": self.rows, "tokens": self.tokens, "supervised": self.supervised, "mean": round(self.mean, 1), "longest": self.longest}
         return {**kept, "lengths": {name: self.lengths[name] for name in order if name in self.lengths}}
 
 

@@ -76,7 +76,7 @@ class TeacherEndpoint:
             except httpx.InvalidURL as error:
                 raise UsageError(f"method.endpoint: {self.url} is no address: {error}", "write it as clients of OpenAI do: http://HOST:PORT/v1") from None
             except httpx.RequestError as error:
-                said = self._one_line(f"{type(error).__name__}: {error}")
+                said = self.one_line(f"{type(error).__name__}: {error}")
                 continue
             if answer.status_code < 500 and answer.status_code not in BUSY:
                 return self._judge(answer, path)
@@ -99,30 +99,40 @@ class TeacherEndpoint:
                 f"method.endpoint: {self.url}{path} answers 404: {self._message(answer)}",
                 "write the address as clients of OpenAI do, with /v1 at its end, and as teacher_name what the server calls its model",
             )
+        if answer.has_redirect_location:
+            there = self.one_line(answer.headers["location"])
+            raise UsageError(
+                f"method.endpoint: {self.url}{path} is sent on to {there}",
+                "write the address that answers itself: rows and the key go nowhere else than where the spec says",
+            )
         if answer.status_code != 200:
             raise Declined(f"{self.url}{path}", answer.status_code, self._message(answer))
-        try:
-            found = answer.json()
-        except ValueError:
-            found = None
+        found = _json(answer)
         if not isinstance(found, dict):
-            raise Declined(f"{self.url}{path}", 200, f"something else than a JSON object: {self._one_line(answer.text)}")
+            raise Declined(f"{self.url}{path}", 200, f"something else than a JSON object: {self.one_line(answer.text)}")
         return found
 
     def _message(self, answer: httpx.Response) -> str:
         """What the server says is wrong."""
-        try:
-            found = answer.json()
-        except ValueError:
-            return self._one_line(answer.text)
+        found = _json(answer)
+        if found is None:
+            return self.one_line(answer.text)
         error = found.get("error", found) if isinstance(found, dict) else found
         told = error.get("message", error) if isinstance(error, dict) else error
-        return self._one_line(str(told))
+        return self.one_line(str(told))
 
-    def _one_line(self, text: str) -> str:
-        """Without the key, should the server send it back."""
-        text = " ".join(text.split())
+    def one_line(self, text: str) -> str:
+        """What a server said as a terminal takes it: without the key, should it send that back, and without signs that a terminal obeys."""
+        text = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
         return (text.replace(self.key, "...") if self.key else text)[:SHOWN]
+
+
+def _json(answer: httpx.Response) -> Any:
+    """None where it is none, or one that no reader takes: a hundred thousand brackets in each other."""
+    try:
+        return answer.json()
+    except (ValueError, RecursionError):
+        return None
 
 
 def read_key(path: Path) -> str | None:

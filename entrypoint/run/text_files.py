@@ -198,6 +198,9 @@ def _values(array: _Array, shown: str, skip: int) -> Records:
         raise array.fault("Extra data")
 
 
+SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas"}
+
+
 def _read_table(delimiter: str) -> Callable[[IO[bytes], str, int], Records]:
     def read(stream: IO[bytes], shown: str, skip: int) -> Records:
         """A table whose first line names the columns; a cell that begins like a JSON list or object is one."""
@@ -216,6 +219,10 @@ def _read_cells(text: IO[str], delimiter: str, shown: str, skip: int) -> Records
         if names is None or len(set(names)) != len(names):
             yield Rejected(shown, NO_ROWS if names is None else "two columns of one name", rest_lost=names is not None)
             return
+        if other := _other_separator(names, delimiter):
+            detail = f"the first line has {other} and no {SEPARATORS[delimiter]}: save it with {SEPARATORS[delimiter]}"
+            yield Rejected(f"{shown}:1", "columns are separated by something else", detail, first_words(names[0]), rest_lost=True)
+            return
         begin = reader.line_num + 1
         for cells in reader:
             where, begin = f"{shown}:{begin}", reader.line_num + 1
@@ -231,9 +238,16 @@ def _read_cells(text: IO[str], delimiter: str, shown: str, skip: int) -> Records
         if not number:
             yield Rejected(shown, NO_ROWS)
     except UnicodeDecodeError as error:
-        yield Rejected(f"{shown}:{reader.line_num + 1}", "not UTF-8", f"0x{error.object[error.start]:02x}", rest_lost=True)
+        yield Rejected(f"{shown}:{reader.line_num + 1}", "not UTF-8", f"0x{error.object[error.start]:02x}; save the file as UTF-8", rest_lost=True)
     except csv.Error as error:
         yield Rejected(f"{shown}:{reader.line_num}", "not a table", str(error), rest_lost=True)
+
+
+def _other_separator(names: list[str], delimiter: str) -> str | None:
+    """What separates the names of a table in place of its delimiter, as spreadsheets in half of Europe write `;` into a .csv file."""
+    if len(names) != 1:
+        return None
+    return next((called for sign, called in SEPARATORS.items() if sign != delimiter and sign in names[0]), None)
 
 
 def read_document(stream: IO[bytes], shown: str, skip: int) -> Records:

@@ -11,6 +11,11 @@ SHOWN = 5
 """Bad rows that a refusal names."""
 
 
+TOOLS = "use a model whose own chat template shows tools, or write the path of a Jinja file that does as data.template: no named template does"
+WITHOUT_TOOLS = ("the chat template leaves descriptions of tools out", "the chat template leaves tool calls out", "this template has no tool turns")
+"""What rows with tools are rejected with, by template.py and by the named templates."""
+
+
 def judge(tally: Tally, job: PrepareJob, positions: int | None) -> None:
     """Raise GateRefused where too much was left out. `positions` are the model's, in tokens."""
     if tally.rest_lost:
@@ -24,7 +29,7 @@ def judge(tally: Tally, job: PrepareJob, positions: int | None) -> None:
     if tally.rejected > job.max_rejected * max(1, tally.read):
         raise GateRefused(
             f"{tally.rejected} of {tally.read} rows are bad ({tally.rejected / tally.read:.1%}), data.max_rejected allows {job.max_rejected:.1%}:{_bad(tally)}",
-            "mend the rows, or raise data.max_rejected",
+            TOOLS if _all_for_want_of_tools(tally) else "mend the rows, or raise data.max_rejected",
         )
     if tally.too_long and job.too_long in ("error", "split"):
         first, reason = tally.too_long_rows[0], " and cannot be split between turns" if job.too_long == "split" else ""
@@ -53,7 +58,7 @@ def _refuse_no_rows(tally: Tally, job: PrepareJob, positions: int | None) -> NoR
     """Raise GateRefused with where the rows went, and the fix for the most of them."""
     left_out = sum(s.left_out for s in tally.sources)
     went = (
-        (tally.validation.rows, "are held back for validation", "lower data.validation"),
+        (0 if job.validation else tally.validation.rows, "are held back for validation", "lower data.validation"),
         (tally.too_long, f"are longer than {job.max_length} tokens", _longer(job, positions)),
         (tally.rejected, "are bad", "mend the rows"),
         (tally.leaked, "are also in validation", "take other rows for validation"),
@@ -61,6 +66,12 @@ def _refuse_no_rows(tally: Tally, job: PrepareJob, positions: int | None) -> NoR
     )
     shown = ", ".join(f"{count} {what}" for count, what, _ in went if count)
     raise GateRefused(f"no training rows are left of {tally.read}{f': {shown}' if shown else ''}{_bad(tally)}", max(went, key=lambda w: w[0])[2])
+
+
+def _all_for_want_of_tools(tally: Tally) -> bool:
+    """Not the rows are wrong then, and no share of them would be trained on."""
+    said = (f"{reason}: {kept['first']['detail']}" for reason, kept in tally.reasons.items())
+    return all(any(words in one for words in WITHOUT_TOOLS) for one in said)
 
 
 def _bad(tally: Tally) -> str:

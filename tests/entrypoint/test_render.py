@@ -98,6 +98,17 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_path_of_an_artifact_is_in_one_piece_where_there_is_room(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    path, why = "my-model-v2/prepared/13ad7615b1bba93f", "2026-11-25 23:33:22 UTC, 0.1 MB"
+    show_table(("stage", "state", "artifact", "why"), [("prepare answers", "sealed", path, why)], {})
+    out = capsys.readouterr().out
+    assert (path in out) == (columns == 80)
+    assert max(map(len, out.splitlines())) <= columns
+    assert all("".join(out.split()).count(letter) >= text.count(letter) for text in (path, why) for letter in set(text) - {" "}), "nothing is lost"
+
+
 def test_no_colour_codes_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in shown(Plan(name="n", steps=(step(),), waiting=("x",)), capsys)
 

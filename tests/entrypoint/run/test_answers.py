@@ -189,6 +189,7 @@ def test_texts_that_stand_for_several_tokens_are_refused(sources, prepared, serv
         ({"form": "unlike"}, GateRefused, "gives no log-probabilities of a prompt's tokens: to prompt_logprobs=6 it answers with nothing"),
         ({"max_logprobs": 5}, GateRefused, "start it with --max-logprobs 6, or write a smaller top_k"),
         ({"name": "other"}, UsageError, "does not serve large\n.*it serves other"),
+        ({"name": "\x1b[2Jother"}, UsageError, r"it serves \?\[2Jother"),
         ({"room": 20}, GateRefused, "the longest row has .* tokens, the server takes 20"),
         ({"key": "sk-1"}, MachineError, "answers 401: it wants a key"),
         ({"shift": 10.0}, GateRefused, "the answers are no log-probabilities"),

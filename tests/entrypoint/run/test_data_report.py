@@ -53,6 +53,13 @@ def test_bars_are_as_long_as_their_share_and_gaps_are_shown() -> None:
     assert bars == {"64": 18, "128": 36, "256": 0, "512": 0, "1024": 0, "2048": 0, "4096": 18, "8192": 0, "16384": 0, "32768": 0}
 
 
+def test_the_mean_of_pairs_is_of_what_the_longest_is_of() -> None:
+    pairs = Tally(read=2)
+    pairs.train.count([30, 40], 20)
+    pairs.train.count([50, 20], 20)
+    assert next(line.split() for line in lines_of(pairs.report(64, False)) if " train" in line) == ["train", "2", "140", "40", "45", "50"]
+
+
 def test_a_clean_report_is_short() -> None:
     clean = Tally(read=2)
     clean.train.count([5], 3)

@@ -1,5 +1,7 @@
 """A prepare that is stopped goes on from its parts, to the same bytes."""
 
+import re
+
 import pytest
 
 pytest.importorskip("transformers")
@@ -8,6 +10,7 @@ from gate_run import attempt, model, stop_at_seals
 from tiny import rows
 
 from entrypoint.run import gate
+from entrypoint.run.parts import Parts
 
 pytestmark = pytest.mark.image
 __all__ = ["attempt", "model"]
@@ -26,7 +29,7 @@ def files(output):
 
 
 @pytest.mark.parametrize("stops", [(1,), (2, 3), (0, 0, 4)])
-@pytest.mark.parametrize("damage", [None, "shard", "record"])
+@pytest.mark.parametrize("damage", [None, "shard", "record", "place"])
 def test_the_same_bytes(attempt, small_parts, monkeypatch, stops, damage):
     kept = {"weight": 1.5, "max_rows": 220}
     _, calm = attempt(ROWS, part_tokens=1000, out="calm", source=kept, deduplicate=True)
@@ -43,13 +46,21 @@ def test_the_same_bytes(attempt, small_parts, monkeypatch, stops, damage):
 
 
 def _spoil(output, damage):
-    """As a power cut leaves a file whose bytes were not flushed."""
-    pattern = {"shard": "train-*", "record": "part-*.json"}.get(damage)
+    """As a power cut leaves a file whose bytes were not flushed, or a disk that turns a bit where reading goes on."""
+    pattern = {"shard": "train-*", "record": "part-*.json", "place": "part-*.json"}.get(damage)
     for path in sorted(output.glob(pattern))[-1:] if pattern else ():
-        path.write_bytes(path.read_bytes()[:-7])
+        whole = path.read_bytes()
+        path.write_bytes(re.sub(rb'("row": )(\d+)', lambda found: found[1] + str(int(found[2]) ^ 1).encode(), whole) if damage == "place" else whole[:-7])
+        assert path.read_bytes() != whole
 
 
 def test_parts_of_another_job_are_not_used(attempt, small_parts, monkeypatch):
     stop_at_seals(monkeypatch, (0,), lambda: attempt(ROWS, part_tokens=1000))
     _, output = attempt(ROWS, part_tokens=1000, seed=18)
     assert files(output) == files(attempt(ROWS, part_tokens=1000, seed=18, out="calm")[1])
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"null", b"7", b'{"job": 1}', b"[" * 100_000])
+def test_what_is_no_record(tmp_path, content):
+    (tmp_path / "part-00000.json").write_bytes(content)
+    assert Parts(tmp_path, "job").read(0) is None

@@ -83,6 +83,26 @@ def test_a_few_bad_rows_pass_where_the_spec_allows_them(attempt):
         attempt([*GOOD, SILENT])
 
 
+def test_validation_that_is_the_training_rows_is_told_as_that(attempt):
+    with pytest.raises(GateRefused) as refused:
+        attempt(GOOD, validation=GOOD)
+    assert refused.value.what == "no training rows are left of 80: 40 are also in validation"
+    assert refused.value.fix == "take other rows for validation"
+
+
+def test_rows_with_tools_under_a_template_without_are_told_which_would_do(attempt):
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+    call = {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "weather", "arguments": {}}}]}
+    turns = [{"role": "user", "content": "Rain?"}, call, {"role": "tool", "tool_call_id": "c", "content": "yes"}, {"role": "assistant", "content": "Yes."}]
+    for found, template in (([{"messages": turns, "tools": [tool]}], None), ([{"messages": turns}], None), ([{"messages": turns}], "chatml")):
+        with pytest.raises(GateRefused) as refused:
+            attempt(found, **({"template": template} if template else {}))
+        assert "own chat template shows tools" in refused.value.fix
+    with pytest.raises(GateRefused) as refused:
+        attempt([{"messages": turns}, {"messages": []}])
+    assert refused.value.fix == "mend the rows, or raise data.max_rejected"
+
+
 def test_only_long_rows_left_after_dropping_is_refused(attempt):
     with pytest.raises(GateRefused, match="no training rows are left of 2"):
         attempt([LONG, LONG], too_long="drop")

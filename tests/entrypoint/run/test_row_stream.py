@@ -9,11 +9,17 @@ import pytest
 
 pytest.importorskip("trl")
 
+from gate_run import attempt
 from resumed import artifact_of, assert_exact, kill_after, outcome
 from tiny import caisson, rows, run, spec, write_rows
 
+from entrypoint.run.row_stream import RowStream
+from schemas.errors import MachineError
+from schemas.job import Task
+
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
+__all__ = ["attempt"]
 ROWS = 300
 DATA = "{{train: [{{source: {0}}}], validation: 0%, packing: {packing}, streaming: true, max_length: 128, part_tokens: 1500}}"
 TRAIN = "{max_steps: 40, learning_rate: 3.0e-3, batch_tokens: 500, checkpoint: {every: 3}}"
@@ -89,3 +95,20 @@ def test_bad_rows_far_behind_end_the_training_with_4(tmp_path, model):
     said = run("train", path, "--store", store, cwd=tmp_path, code=4)
     assert "`messages` is empty" in said and "rows behind those that are trained on are refused" in said, said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("cut", ["train-00000.safetensors", "part-00000.json"])
+def test_a_first_part_whose_copy_was_cut_off_is_copied_again(attempt, tmp_path, cut):
+    _, prepared = attempt(rows(20), streaming="head", validation_share=0.0)
+    task = Task.model_validate_json((tmp_path / "task.json").read_text())
+    output = tmp_path / "trained"
+    (output / "stream").mkdir(parents=True)
+    (output / "stream" / cut).write_bytes((prepared / cut).read_bytes()[:-7])
+    stream = RowStream(task.model_copy(update={"output": str(output), "inputs": {**task.inputs, "prepared": str(prepared)}}), task.job)
+    stream.begin()
+    assert stream.process is None, "nothing is left to prepare"
+    assert (output / "stream" / cut).read_bytes() == (prepared / cut).read_bytes()
+    (prepared / cut).write_bytes(b"")
+    shutil.rmtree(output / "stream")
+    with pytest.raises(MachineError, match=f"the first part of the streamed rows is damaged: {prepared}"):
+        stream.begin()

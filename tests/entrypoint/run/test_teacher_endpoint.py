@@ -135,12 +135,30 @@ def test_a_server_that_sends_the_key_back(endpoint, tmp_path):
         (200, "[]", Declined, "something else than a JSON object"),
         (200, '{"choices": []}', Declined, "an answer without choices"),
         (302, "", Declined, "answers 302"),
+        (200, "[" * 100_000 + "]" * 100_000, Declined, "something else than a JSON object: [[["),
+        (400, '{"message": "\\u001b[2J\\u0007 \\ud800"}', Declined, "answers 400: ?[2J? ?"),
     ],
 )
 def test_refusals_in_words(endpoint, status, text, kind, said):
     with serving((status, text)) as (url, asked), pytest.raises(CaissonError) as found:
         endpoint(url).complete(prompt=[1])
     assert isinstance(found.value, kind) and said in found.value.what and len(asked) == 1
+
+
+def test_a_server_that_sends_on_is_not_followed(endpoint, monkeypatch):
+    with serving((307, "")) as (there, elsewhere), serving((307, "")) as (url, asked):
+        monkeypatch.setattr(BaseHTTPRequestHandler, "end_headers", _sending_on(there, BaseHTTPRequestHandler.end_headers))
+        with pytest.raises(UsageError, match=f"/completions is sent on to {there}/completions\n"):
+            endpoint(url).complete(prompt=[1])
+    assert len(asked) == 1 and not elsewhere
+
+
+def _sending_on(there, plain):
+    def end_headers(self):
+        self.send_header("Location", f"{there}/completions")
+        plain(self)
+
+    return end_headers
 
 
 def test_key_files(tmp_path):

@@ -56,6 +56,8 @@ def test_a_table(tmp_path: Path, name: str, delimiter: bytes) -> None:
         (b"", "the file holds no rows", False),
         (b'a,b\n"1,2\n', "not a table", True),
         (b"a,b\n1,\xff\n", "not UTF-8", True),
+        (b'q;a\n"1, 2";3\n', "columns are separated by something else", True),
+        (b"q\ta\n1\t3\n", "columns are separated by something else", True),
     ],
 )
 def test_bad_tables(tmp_path: Path, content: bytes, reason: str, lost: bool) -> None:
