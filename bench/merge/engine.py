@@ -13,7 +13,7 @@ def main(folder: Path) -> None:
     from vllm import LLM, SamplingParams
 
     rows = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
-    engine = LLM(str(folder), enforce_eager=True, dtype="bfloat16", max_model_len=2048, seed=17)
+    engine = LLM(str(folder), enforce_eager=True, dtype="bfloat16", seed=17)
     same = agreed = tokens = 0
     for row in rows:
         wanted = row["exported_ids"]

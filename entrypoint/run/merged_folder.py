@@ -44,6 +44,8 @@ def _merge(base: Path, weights: Path, output: Path, judge: bool, into: str | Non
     """BY_TENSOR, or why not; `into` nf4: the base as it was held in 4 bits."""
     try:
         skeleton = build(base, judge, weights if is_adapter(weights) else None)
+        if judge:
+            skeleton.model.config.pad_token_id = _tokenizer(weights).pad_token_id  # by it the end of a row is found
         merge(base, skeleton, output, _through_nf4(skeleton, compute) if into == "nf4" else None)
         return BY_TENSOR
     except NotByTensor as reason:
@@ -100,6 +102,10 @@ def _keep(output: Path, second: bool) -> None:
 
 def _write_tokenizer(weights: Path, output: Path) -> None:
     """Tokenizer and template are those of training."""
+    _tokenizer(weights).save_pretrained(output)
+
+
+def _tokenizer(weights: Path) -> Any:
     from transformers import AutoTokenizer
 
-    AutoTokenizer.from_pretrained(weights, local_files_only=True).save_pretrained(output)
+    return AutoTokenizer.from_pretrained(weights, local_files_only=True)

@@ -1,6 +1,7 @@
 """The leaf of export over adapters that are made here: NF4, a model that is merged whole, another base, a stale attempt, an adapter alone."""
 
 import json
+import shutil
 
 import pytest
 
@@ -175,3 +176,34 @@ class TestAdapter:
     def test_what_an_engine_cannot_load_beside_others_is_said(self, made, tmp_path):
         write_trained(made / "dora", made / "model", use_dora=True)
         assert run(made, tmp_path / "out", "dora", kind="adapter")["plain_lora"] is False
+
+
+@pytest.mark.parametrize("adapted", [True, False], ids=["adapter", "full weights"])
+def test_a_reward_model_goes_with_its_head(made, tmp_path, adapted):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+    from tiny import tokenizer
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(4)
+    model = AutoModelForSequenceClassification.from_pretrained(made / "model", num_labels=1, dtype=torch.float32, pad_token_id=2)
+    if adapted:
+        model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, task_type="SEQ_CLS", target_modules=["q_proj", "v_proj"], modules_to_save=["score"]))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += torch.randn_like(parameter) * 0.05
+    name = f"judge-{adapted}"
+    model.save_pretrained(made / name / "weights")
+    tokenizer().save_pretrained(made / name / "weights")
+    shutil.copytree(made / "model", tmp_path / "base")
+    said = json.loads((tmp_path / "base" / "config.json").read_text())
+    (tmp_path / "base" / "config.json").write_text(json.dumps({k: v for k, v in said.items() if k != "pad_token_id"}))  # as of many bases
+    given = ExportJob(kind="safetensors", dtype="bf16", golden_tokens=8)
+    found = export(*task(tmp_path / "out", given, model=tmp_path / "base", prepared=made / "prepared", trained=made / name))
+    assert found["merged"] == "by tensor" and found["golden"] == 9 and found["largest_reward_difference"] < 0.05
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    head = model.base_model.model.score.modules_to_save["default"].weight if adapted else model.score.weight
+    assert written["score.weight"].equal(head.to(torch.bfloat16)) and "lm_head.weight" not in written
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["architectures"] == ["LlamaForSequenceClassification"] and config["pad_token_id"] == tokenizer().pad_token_id
