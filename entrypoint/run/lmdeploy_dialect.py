@@ -35,13 +35,13 @@ class Dialect:
             more = bool(message.get("more_body")) and message["type"] == "http.request"
         body = _read(b"".join(parts)) if not more else None
         if body is not None and asked[1] == "/tokenize":
-            await _answer(send, {"tokens": await self._tokenize(body)})
-        elif body is not None and _is_ids(body.get("prompt")) and not body.get("stream"):
-            await _answer(send, await self._complete(body))
+            await _answer(send, self._tokenize(body))
+        elif body is not None and _is_ids(body.get("prompt")) and body.get("temperature") == 0 and not body.get("stream"):
+            await _answer(send, self._complete(body))
         else:
             await self.app(scope, _again(b"".join(parts), more, receive), send)
 
-    async def _tokenize(self, body: dict[str, Any]) -> list[int]:
+    async def _tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
         from lmdeploy.serve.openai.protocol import ChatCompletionRequest
 
         context = self._context()
@@ -49,16 +49,16 @@ class Dialect:
         adapter = _adapter(engine, body["model"])
         if "prompt" in body:
             found = await engine.prompt_processor.get_prompt_input(prompt=body["prompt"], do_preprocess=False, adapter_name=adapter)
-            return list(found["input_ids"])
+            return {"tokens": list(found["input_ids"])}
         request = ChatCompletionRequest(model=body["model"], messages=body["messages"], tools=body.get("tools"))
         request = context.response_parser_cls(request).request  # with tools and calls as templates want them
         found = await engine.prompt_processor.get_prompt_input(
             prompt=request.messages, do_preprocess=True, adapter_name=adapter, tools=request.tools, reasoning_effort=request.reasoning_effort
         )
-        return list(found["input_ids"])
+        return {"tokens": list(found["input_ids"])}
 
     async def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Greedy, as the supervisor's requests are; the end token is part of the answer."""
+        """Greedy, as it was asked for; the end token is part of the answer."""
         from lmdeploy.messages import GenerationConfig
 
         context = self._context()
@@ -125,8 +125,15 @@ def _again(body: bytes, more: bool, receive: Receive) -> Receive:
     return replay
 
 
-async def _answer(send: Send, body: dict[str, Any]) -> None:
+async def _answer(send: Send, work: Awaitable[dict[str, Any]]) -> None:
+    """What LMDeploy says, or what it does not take, in OpenAI's form."""
+    from lmdeploy.serve.core.exceptions import RequestError
+
+    try:
+        status, body = 200, await work
+    except (RequestError, ValueError, KeyError) as error:
+        status, body = 400, {"error": {"message": str(error), "type": "invalid_request_error", "param": None, "code": None}}
     raw = json.dumps(body).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": raw})

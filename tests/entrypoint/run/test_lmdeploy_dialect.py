@@ -58,8 +58,10 @@ async def call(path: str, parts: list[bytes], method: str = "POST") -> tuple[int
         ("/v1/completions", {"model": "n", "prompt": ["one", "two"]}),
         ("/v1/completions", {"model": "n", "prompt": [True]}),
         ("/v1/completions", {"model": "n", "prompt": []}),
-        ("/v1/completions", {"model": "n", "prompt": [1, 2], "stream": True}),
-        ("/v1/completions", {"prompt": [1, 2]}),
+        ("/v1/completions", {"model": "n", "prompt": [1, 2], "temperature": 0, "stream": True}),
+        ("/v1/completions", {"model": "n", "prompt": [1, 2], "temperature": 0.5}),
+        ("/v1/completions", {"model": "n", "prompt": [1, 2]}),
+        ("/v1/completions", {"prompt": [1, 2], "temperature": 0}),
     ],
 )
 def test_the_rest_goes_on(path: str, body: dict[str, Any]) -> None:
@@ -103,8 +105,23 @@ def test_lmdeploy_s_own_parts_read_a_chat(tmp_path: Any) -> None:
     engine = SimpleNamespace(model_name="n", tokenizer=tokenizer, prompt_processor=processor)
     dialect = Dialect(None, lambda: SimpleNamespace(async_engine=engine, response_parser_cls=parser))  # type: ignore[arg-type]
 
+    async def asked(**body: Any) -> tuple[int, Any]:
+        """Over the wire, as the supervisor asks."""
+        said: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        await dialect({"type": "http", "method": "POST", "path": "/tokenize"}, receive, send)
+        return said[0]["status"], json.loads(said[1]["body"])
+
     messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello there ?"}]
-    found = asyncio.run(dialect._tokenize({"model": "n", "messages": messages}))
     wanted = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    assert found == list(wanted) and len(found) == 13
-    assert asyncio.run(dialect._tokenize({"model": "n", "prompt": "hello there"})) == [6, 7]
+    assert asyncio.run(asked(model="n", messages=messages)) == (200, {"tokens": list(wanted)}) and len(wanted) == 13
+    assert asyncio.run(asked(model="n", prompt="hello there")) == (200, {"tokens": [6, 7]})
+    status, said = asyncio.run(asked(model="n", messages=7))
+    assert status == 400 and "messages" in said["error"]["message"]
+    assert asyncio.run(asked(model="n"))[0] == 400
