@@ -236,6 +236,12 @@ class SealedTrainer(Optimised, Weighed):
         state = Resume.state_of(self) if rank() == 0 else None
         self.saver.save(self.state.global_step, [*pieces, *tensors], notes, state, self.checkpoint_manifest)
 
+    def seal_here(self) -> None:
+        """Seal a checkpoint of the last step, if any was taken and it has none; one process alone, between two steps."""
+        if self.state.global_step > self.started_at:
+            self._save_checkpoint(self.model, None)
+            self.saver.wait()
+
     def take(self, checkpoint: Path) -> None:
         """Weights of another step of this run."""
         restore(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks(), FragmentReader(checkpoint))

@@ -4,6 +4,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from entrypoint.run.ranks import ranks
 from entrypoint.run.row_stream import RowStream
 from schemas.errors import Interrupted
 
@@ -22,6 +23,10 @@ class StreamWatch(TrainerCallback):  # type: ignore[misc]
         """While a rank waits for rows: that is no hang, and a stop is heard."""
         self.trainer.watchdog.rest()
         if self.trainer.stop_asked:
+            # All rows of a step are drawn before any is computed: this is still the end of the step before. One of several processes may have its rows already
+            # and would not come to a save of all.
+            if ranks() == 1:
+                self.trainer.seal_here()
             raise Interrupted(
                 f"train was stopped at step {self.trainer.state.global_step} while it waited for rows",
                 "run the same command again: it goes on from the last checkpoint",

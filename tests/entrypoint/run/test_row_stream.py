@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 
+import psutil
 import pytest
 
 pytest.importorskip("trl")
@@ -88,6 +89,37 @@ def test_stopped_it_exits_75_and_goes_on(tmp_path, model):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 75, out + err
     assert "goes on from step-" in run("train", path, "--store", store, cwd=tmp_path)
+
+
+def test_stopped_while_it_waits_for_rows_it_loses_no_step(tmp_path, model):
+    path, store = begun(tmp_path, model)
+    whole, cut = (shutil.copytree(store, tmp_path / name) for name in ("whole", "cut"))
+    run("train", path, "--store", whole, cwd=tmp_path)
+    process = caisson("train", path, "--store", cut, cwd=tmp_path)
+    (rows_process,) = wait_for(lambda: [p for p in psutil.Process(process.pid).children(recursive=True) if "entrypoint.run.prepare" in p.cmdline()], process)
+    rows_process.suspend()
+    events = cut / "tiny" / "logs" / "train.jsonl"
+    steps = lambda: events.read_text().count('"event": "step"') if events.exists() else 0  # noqa: E731
+    wait_for(steps, process)
+    trainer = next(p for p in psutil.Process(process.pid).children(recursive=True) if "entrypoint.run.train" in p.cmdline())
+    spent = -1.0
+    while trainer.cpu_times().user > spent + 0.1:  # else it looks for the next part five times a second, and computes nothing
+        spent = trainer.cpu_times().user
+        time.sleep(5)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 75 and "while it waited for rows" in out + err, out + err
+    assert f"goes on from step-{steps()}" in run("train", path, "--store", cut, cwd=tmp_path)
+    assert outcome(cut) == outcome(whole)
+
+
+def wait_for(found, process):
+    """What a function finds, once it finds something."""
+    deadline = time.monotonic() + 240
+    while not (given := found()):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+    return given
 
 
 def test_bad_rows_far_behind_end_the_training_with_4(tmp_path, model):
