@@ -38,7 +38,7 @@ def plan_export(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         decisions += found
     if len(spec.export) > 1 or spec.serve.export:
         why = "set in the spec" if spec.serve.export else "the first model of export"
-        decisions.append(Decision(field="serve.export", value=_served(spec).called, why=why))
+        decisions.append(Decision(field="serve.export", value=served_entry(spec).called, why=why))
     decisions += memory_decisions(spec, facts, [cast(ExportJob, step.job) for step in steps])
     return Plan(name=spec.name, steps=tuple(steps), decisions=tuple(decisions))
 
@@ -54,11 +54,11 @@ def ordered(spec: Spec) -> tuple[Export, ...]:
 
 def served_step(spec: Spec, plan: Plan) -> Step:
     """The step whose artifact is served: the entry that `serve.export` names, or the first model of the spec."""
-    return plan.steps[ordered(spec).index(_served(spec))]
+    return plan.steps[ordered(spec).index(served_entry(spec))]
 
 
-def _served(spec: Spec) -> Export:
-    """An adapter alone is served on a base that another spec names, so it is taken only where nothing else is there."""
+def served_entry(spec: Spec) -> Export:
+    """What serve takes of `export`. An adapter alone is served on a base that another spec names, so it is taken only where nothing else is there."""
     models = tuple(entry for entry in spec.export if not isinstance(entry, AdapterOnly))
     wanted = spec.serve.export or (models or spec.export)[0].called
     found = next((entry for entry in spec.export if entry.called == wanted), None)

@@ -6,6 +6,7 @@ from typing import Any
 from entrypoint.plan import serve_lmdeploy, serve_vllm
 from entrypoint.plan.device import check_device, show_unlike
 from entrypoint.plan.engine_choice import Choice, check_format, choose_engine
+from entrypoint.plan.export import served_entry
 from entrypoint.plan.handover import choose_handover
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.kv_cache import decide_cache
@@ -47,7 +48,7 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     known = facts.models.get(spec.model.source)
     config = known.config if known else None
     choice = choose_engine(spec.serve, facts, config, decisions)
-    check_format(spec.export[0].kind, choice)
+    check_format(served_entry(spec).kind, choice)
     decisions += show_unlike(facts)
     shape = read_shape(config) if config else None
     serving = _decide(spec, facts, inputs, choice, config, shape, decisions)
