@@ -84,7 +84,7 @@ def _export_merged(
     say("  loads the merged folder back and answers them again")
     after = ask(load_exported(output), golden, job.golden_tokens)
     factor = OTHER_BASE if job.trained_on == "nf4" else 1.0 if precision == "fp32" else ROUNDED
-    return {**found, **check_answers(output, golden, answers, after, factor, events)}
+    return {**found, **check_answers(output, golden, answers, after, factor, events, found.get("lost_by_rounding"))}
 
 
 def _export_judge(base: Path, weights: Path, output: Path, job: ExportJob, golden: list[dict[str, Any]], events: Events) -> dict[str, Any]:

@@ -30,9 +30,10 @@ def write_merged(
     start = time.monotonic()
     found: dict[str, Any]
     if not is_adapter(weights):
-        found = {"merged": _merge(weights, weights, output, judge, None)}
+        found = {"merged": _merge(weights, weights, output, judge, None)[0]}
     elif job.trained_on == "full" or judge:
-        found = {"merged": _merge(base, weights, output, judge, None), "merged_into": "full"}
+        way, lost = _merge(base, weights, output, judge, None)
+        found = {"merged": way, "merged_into": "full", **_lost(lost)}
     else:
         found = _merge_measured(base, weights, output, job, golden, answers)
     found |= {"merge_seconds": round(time.monotonic() - start, 1), "merge_peak_bytes": peak.since(), "peak_bytes": peak.whole()}
@@ -40,14 +41,14 @@ def write_merged(
     return found
 
 
-def _merge(base: Path, weights: Path, output: Path, judge: bool, into: str | None, compute: Any = None) -> str:
-    """BY_TENSOR, or why not; `into` nf4: the base as it was held in 4 bits."""
+def _merge(base: Path, weights: Path, output: Path, judge: bool, into: str | None, compute: Any = None) -> tuple[str, float | None]:
+    """BY_TENSOR, or why not, and how much of the update was lost by rounding, where that is known; `into` nf4: the base as it was held in 4 bits."""
     try:
         skeleton = build(base, judge, weights if is_adapter(weights) else None)
         if judge:
             skeleton.model.config.pad_token_id = _tokenizer(weights).pad_token_id  # by it the end of a row is found
         merge(base, skeleton, output, _through_nf4(skeleton, compute) if into == "nf4" else None)
-        return BY_TENSOR
+        return BY_TENSOR, skeleton.moved.lost
     except NotByTensor as reason:
         say(f"  merges the whole model in memory: {reason}")
         for draft in output.glob("*.draft"):
@@ -55,7 +56,7 @@ def _merge(base: Path, weights: Path, output: Path, judge: bool, into: str | Non
         if into == "nf4":
             raise UsageError(f"export: merge_into: nf4, but {reason}: only tensor by tensor are NF4 weights put back", "write merge_into: full") from None
         merge_whole(base, weights, output, judge)
-        return f"whole: {reason}"
+        return f"whole: {reason}", None
 
 
 def _through_nf4(skeleton: Skeleton, compute: Any) -> Change:
@@ -74,9 +75,9 @@ def _merge_measured(base: Path, weights: Path, output: Path, job: ExportJob, gol
     recorded = [given.logprobs for given in answers]
     wanted = ("full", "nf4") if job.merge_into == "measured" else (job.merge_into,)
     distances: dict[str, float] = {}
-    ways: dict[str, str] = {}
+    ways: dict[str, tuple[str, float | None]] = {}
     for into in wanted:
-        if into == "nf4" and ways.get("full", BY_TENSOR) != BY_TENSOR:
+        if into == "nf4" and "full" in ways and ways["full"][0] != BY_TENSOR:
             say(f"  does not merge into {WORDS[into]}: only tensor by tensor are they put back")
             continue
         place = output if len(distances) == 0 else output / OTHER
@@ -88,7 +89,12 @@ def _merge_measured(base: Path, weights: Path, output: Path, job: ExportJob, gol
     if len(distances) == 2:
         say(f"  keeps the one merged into {WORDS[best]}")
         _keep(output, best == "nf4")
-    return {"merged": ways[best], "merged_into": best, "distance": {into: round(value, 6) for into, value in distances.items()}}
+    way, lost = ways[best]
+    return {"merged": way, "merged_into": best, **_lost(lost), "distance": {into: round(value, 6) for into, value in distances.items()}}
+
+
+def _lost(share: float | None) -> dict[str, float]:
+    return {} if share is None else {"lost_by_rounding": round(share, 4)}
 
 
 def _keep(output: Path, second: bool) -> None:

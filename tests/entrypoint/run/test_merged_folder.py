@@ -57,6 +57,13 @@ def test_what_is_written_of_a_merge(made, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"config.json", "generation_config.json", "tokenizer.json", "model.safetensors", "parity.json"}
 
 
+def test_an_update_too_small_for_bf16_is_said(made, tmp_path):
+    """After a few steps of a training: the weights of the base are multiples of more than the update."""
+    assert run(made, tmp_path / "large")["lost_by_rounding"] < 0.1
+    write_trained(made / "small", made / "model", scale=0.00003)
+    assert run(made, tmp_path / "small", "small")["lost_by_rounding"] > 0.5
+
+
 class TestQlora:
     """Into which of two bases."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from entrypoint.run.events import Events
 from entrypoint.run.greedy import Answer
-from entrypoint.run.parity import FILE_NAME, OTHER_BASE, ROUNDED, check_answers
+from entrypoint.run.parity import FILE_NAME, OTHER_BASE, ROUNDED, check_answers, too_small
 from schemas.errors import GateRefused
 
 GOLDEN = [{"kind": "plain", "messages": [{"role": "user", "content": "Which colour?"}], "prompt_ids": [1]}]
@@ -44,3 +44,7 @@ def test_a_probability_that_moved_too_far(tmp_path: Path) -> None:
 def test_the_factors_lie_in_order() -> None:
     """Exact arithmetic, bf16 arithmetic, other weights."""
     assert 1 < ROUNDED < OTHER_BASE
+
+
+def test_an_update_that_bf16_cannot_hold_is_named() -> None:
+    assert too_small(1.6).startswith("rounding to bf16 moves the weights 160% as far as the training did")
