@@ -18,6 +18,8 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "method.undesirable_weight": ("kto_rejected_weight", "kto_undesirable_weight"),
     "method.center": ("center_rewards_coefficient",),
     "method.teacher": ("teacher_model", "teacher_model_name_or_path"),
+    "method.endpoint": ("teacher_model_server_url", "teacher_model_server"),
+    "method.top_k": ("loss_top_k", "gkd_logits_topk", "kd_trainer_top_k"),
     "adapter.kind": (
         "finetuning_type",
         "tuner_type",

@@ -79,6 +79,10 @@ ELSEWHERE = {
     "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine; test_resume_optimisation.py, of every optimizer",
     "entrypoint.run.muon": "tests/entrypoint/run/test_optimised.py",
     "entrypoint.run.principal": "tests/entrypoint/run/test_adapters.py and test_resume_optimisation.py",
+    **dict.fromkeys(
+        ("entrypoint.run." + part for part in ("answer_files", "answer_forms", "token_texts")),
+        "tests/entrypoint/run/test_answers.py, against a server with a real model",
+    ),
     "entrypoint.run.deal": "tests/entrypoint/run/test_train.py, test_packed_rows.py and test_row_stream.py: every training is dealt its rows",
     "entrypoint.run.stream_watch": "tests/entrypoint/run/test_row_stream.py",
     "entrypoint.run.fsdp": "tests/entrypoint/run/test_resume.py; tests/gpu on a GPU",
@@ -98,7 +102,7 @@ ELSEWHERE = {
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     **dict.fromkeys(
-        ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "current", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
+        ("schemas." + part for part in ("adapter", "answers_job", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "current", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     **dict.fromkeys(
