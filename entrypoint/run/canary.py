@@ -7,7 +7,10 @@ from typing import Protocol
 
 from entrypoint.run.engine_client import EngineError
 
-LOOK_SECONDS = 4.0
+LOOK_SECONDS = 3.0
+ASK_SECONDS = 2.0
+"""For the counters, which cost an engine nothing: longer would only make looks rarer."""
+
 ANSWER_SECONDS = 600.0
 """For the one token of a canary: it waits behind everything that was asked before."""
 
@@ -39,11 +42,12 @@ class Canary:
         self._answered = threading.Event()
         self._tokens = -1.0
         self._cpu = 0.0
-        self._sign = self._token_sign = time.monotonic()
+        self._sign = self._token_sign = self._looked = time.monotonic()
 
     def start(self) -> None:
         """Look from now on."""
-        self._sign = self._token_sign = time.monotonic()
+        self._sign = self._token_sign = self._looked = time.monotonic()
+        self._cpu = self._cpu_seconds() if self._cpu_seconds else 0.0
         threading.Thread(target=self._run, daemon=True).start()
 
     def stop(self) -> None:
@@ -60,10 +64,11 @@ class Canary:
 
     def _look(self) -> None:
         now = time.monotonic()
+        computes = self._computes(now)  # at every look: of the time since the last one, and no more
         if self._moved() or self._answered.is_set():
             self._answered.clear()
             self._sign = self._token_sign = now
-        elif self._computes(now) and now - self._token_sign < BUSY_SECONDS:
+        elif computes and now - self._token_sign < BUSY_SECONDS:
             self._sign = now
         if self._asking is None or not self._asking.is_alive():
             self._asking = threading.Thread(target=self._ask, daemon=True)
@@ -71,7 +76,7 @@ class Canary:
 
     def _moved(self) -> bool:
         try:
-            tokens = self._engine.tokens(self._look_seconds)
+            tokens = self._engine.tokens(min(ASK_SECONDS, self._look_seconds))
         except EngineError:
             return False
         moved, self._tokens = tokens != self._tokens, tokens
@@ -80,8 +85,9 @@ class Canary:
     def _computes(self, now: float) -> bool:
         if self._cpu_seconds is None:
             return False
-        used, self._cpu = self._cpu, self._cpu_seconds()
-        return self._cpu - used > BUSY * self._look_seconds
+        before, self._cpu = self._cpu, self._cpu_seconds()
+        since, self._looked = now - self._looked, now
+        return self._cpu - before > BUSY * since
 
     def _ask(self) -> None:
         try:

@@ -22,7 +22,8 @@ class Tolerance:
 
 
 BF16 = Tolerance(NEAR_TIE, LARGEST_DIFFERENCE, 0.1)
-"""Measured: SmolLM2-135M rounded to bf16 moves a token by up to 0.13 (greedy.py); what vLLM on a CPU adds is in docs/serving.md."""
+"""Measured: SmolLM2-135M rounded to bf16 moves a token by up to 0.13 (greedy.py). Served by vLLM on a CPU, against the tuned model in fp32: 0.166 at
+most and 0.029 on average over ten prompts, half of the answers parting at a near tie; a two-layer model that learned its rows by heart: 0.030 and 0.0012."""
 
 TOLERANCES = {
     "safetensors": BF16,

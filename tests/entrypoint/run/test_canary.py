@@ -71,6 +71,23 @@ def test_computing_on_the_cpu_is_a_sign(engine: Silent) -> None:
     assert silent_after(engine, 0.3, lambda: 1.0) >= 0.25, "an idle one shows nothing"
 
 
+def test_what_was_computed_before_is_no_sign(engine: Silent) -> None:
+    """While counters moved nobody needed it: it must not be counted later."""
+    engine.counts = True
+    used = [0.0]
+    watched = Canary(engine, [1], lambda: used[0], LOOK)
+    watched.start()
+    for _ in range(10):
+        used[0] += 1
+        time.sleep(LOOK)
+    engine.counts = False
+    time.sleep(3 * LOOK)
+    first = watched.silent()
+    time.sleep(0.2)
+    watched.stop()
+    assert watched.silent() >= first + 0.19
+
+
 def test_computing_for_ever_is_none(engine: Silent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canary, "BUSY_SECONDS", 0.1)
     assert silent_after(engine, 0.4, time.monotonic) >= 0.25

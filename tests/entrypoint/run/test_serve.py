@@ -124,6 +124,7 @@ def test_an_engine_that_hangs_is_seen_within_30_s_and_restarted(served: Served) 
 
 def test_an_engine_whose_core_hangs_behind_an_open_port(served: Served) -> None:
     """Its port answers /health as if nothing were wrong."""
+    served.wait_for("ready")
     before = served.active()["generation"]
     cores = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and (p / "comm").read_text().startswith("VLLM::EngineCor")]
     assert len(cores) == 1
