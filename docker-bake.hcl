@@ -64,3 +64,12 @@ target "gateway" {
   args       = { BASE_NAME = "${REGISTRY}/base:${TAG}" }
   tags       = ["${REGISTRY}/gateway:${TAG}"]
 }
+
+# CUDA only, and not built unless it is named: `setup/images.sh cuda serve-lmdeploy`.
+target "serve-lmdeploy" {
+  inherits   = ["common"]
+  dockerfile = "images/serve-lmdeploy/Dockerfile"
+  contexts   = { base = "target:base", wheels = WHEELS }
+  args       = { BASE_NAME = "${REGISTRY}/base:${TAG}" }
+  tags       = ["${REGISTRY}/serve-lmdeploy:${TAG}-${ACCELERATOR}"]
+}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from entrypoint.documents import read_document
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, trained_elsewhere
+from entrypoint.plan.answers import check_way_out
 from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
 from entrypoint.plan.plugins import check_code, code_sources
 from entrypoint.plan.resume import resume_decision
@@ -17,6 +18,7 @@ from entrypoint.run.gateway_keys import read_keys
 from entrypoint.run.promotion import read_current
 from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
+from entrypoint.served import with_served
 from schemas.errors import CaissonError, SpecError, UsageError
 from schemas.facts import Facts
 from schemas.load import load
@@ -27,8 +29,8 @@ from schemas.plugins import KINDS
 from schemas.spec import Spec
 
 STAGES: tuple[Stage, ...] = ("fetch", "prepare", "train", "export", "serve")
-MAKES = {"prepare": "prepared", "train": "trained", "export": "exported"}
-"""The role in which a stage's artifact is read by later ones."""
+MAKES = {"prepare": ("prepared", "answers"), "train": ("trained",), "export": ("exported",)}
+"""The roles in which artifacts of a stage's steps are read by later ones."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Chain:
         if stage in self.errors:
             raise self.errors[stage]
         plan = self.plans[stage]
-        if any(not step.identity for step in plan.steps):
+        if not plan.steps[0].identity:  # a further step may wait for the first
             missing = next(s for s in STAGES if not self._made(s))
             raise UsageError(
                 f"{stage}: {missing} has not finished for this spec",
@@ -61,13 +63,15 @@ class Chain:
     def _made(self, stage: Stage) -> bool:
         if stage == "fetch":
             return all(getattr(self.inputs, role) is not None for role in fetched_roles(self.spec))
-        return stage in MAKES and getattr(self.inputs, MAKES[stage]) is not None
+        if stage not in self.plans or stage not in MAKES:
+            return stage in MAKES and getattr(self.inputs, MAKES[stage][0]) is not None
+        return all(getattr(self.inputs, role) is not None for role, _ in zip(MAKES[stage], self.plans[stage].steps, strict=False))
 
     def folder(self, role: str) -> str:
         """Folder of a sealed artifact, relative to the store."""
         sealed: Sealed | None = getattr(self.inputs, role)
         if sealed is None:
-            stage = next((s for s, made in MAKES.items() if made == role), "fetch")
+            stage = next((s for s, made in MAKES.items() if role in made), "fetch")
             raise UsageError(f"{stage} has not finished for this spec", f"run `docker compose run --rm {stage}`, or `caisson {stage}`")
         return sealed.folder
 
@@ -104,7 +108,8 @@ def machine(spec: Spec, store: Store) -> Facts:
     for step in steps.values():
         if step.job.stage == "fetch" and step.job.role in ("preprocessor", "plugins") and (fetched := _find(step, store, facts)):
             facts = _with_fetched_code(facts, step.job.sources, store.root / fetched.folder)
-    return facts
+    base = _find(steps["model"], store, facts)
+    return with_served(facts, spec, store, store.root / base.folder if base else Path(spec.model.source))
 
 
 def _with_code(facts: Facts, sources: Iterable[str]) -> Facts:
@@ -142,11 +147,13 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             if stage == "train":  # as in a container without a GPU, where export runs
                 inputs = replace(inputs, trained=store.find_request(*trained_elsewhere(spec, inputs)))
             continue
-        plans[stage] = plan
         if stage == "fetch":
             inputs = replace(inputs, **dict(zip(fetched_roles(spec), (_find(step, store, facts) for step in plan.steps), strict=True)))
-        elif stage in MAKES:
-            inputs = replace(inputs, **{MAKES[stage]: _find(plan.steps[0], store, facts)})
+        for at, role in enumerate(MAKES.get(stage, ())[: len(plan.steps)]):
+            inputs = replace(inputs, **{role: _find(plan.steps[at], store, facts)})
+            if at + 1 < len(plan.steps):  # the next step reads it
+                plan = _plan(stage, spec, facts, inputs)
+        plans[stage] = plan
     return Chain(spec, facts, inputs, plans, errors)
 
 
@@ -170,6 +177,11 @@ def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
                 check_local(step.job)
         except CaissonError as error:
             found.append(("fetch", error))
+    if "prepare" in chain.plans:
+        try:
+            check_way_out(chain.spec, chain.facts, chain.inputs)
+        except CaissonError as error:
+            found.append(("prepare", error))
     if (key := key_file()) and "serve" in chain.plans:
         try:
             read_keys(key)

@@ -119,7 +119,9 @@ def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
         raise error
     render.show_plan(steps, chain.facts)
     render.show_line()
-    execute(steps, place)
+    execute(steps.model_copy(update={"steps": tuple(step for step in steps.steps if step.identity)}), place)
+    if not all(step.identity for step in steps.steps):  # it was waiting for what has just been made
+        execute(_chain(spec, store, stage)[0].plan(stage), place)
     _promote(stage, spec, store)
 
 

@@ -42,6 +42,8 @@ def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, P
         disk_write_gib=disk_write_gib(store),
         shm_gib=round(shutil.disk_usage("/dev/shm").total / GIB, 2),
         network=has_network(),
+        node=node_rank(),
+        avx512=has_avx512(),
         program=__version__,
         models={source: facts for source, folder in (model_folders or {}).items() if (facts := read_model(folder))},
         sources={s: look(s) for s in sources if s.partition("://")[0] not in HUBS},
@@ -56,6 +58,23 @@ def image_device() -> Device:
     if said:
         raise MachineError(f"CAISSON_ACCELERATOR is {said!r}", "it must be cpu or cuda")
     return "cuda" if accelerators() else "cpu"
+
+
+def has_avx512() -> bool:
+    """By the names that Linux lists; what torch asks of the processor for its widest kernels."""
+    try:
+        flags = set(next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "").split())
+    except OSError:
+        return False
+    return {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= flags or "amx_tile" in flags
+
+
+def node_rank() -> int:
+    """Which of several nodes that serve one model this is, from NODE_RANK."""
+    said = os.environ.get("NODE_RANK") or "0"
+    if not (said.isascii() and said.isdigit()):
+        raise MachineError(f"NODE_RANK is {said!r}", "it must be 0 on the first node, 1 on the second, and so on")
+    return int(said)
 
 
 def accelerators() -> tuple[Accelerator, ...]:

@@ -137,5 +137,7 @@ def show_table(headings: tuple[str, ...], rows: list[tuple[str, ...]], styles: d
 
 
 def _awaited(stage: str) -> str:
+    if stage == "answers":
+        return "prepare"
     order = ("fetch", "prepare", "train", "export", "serve")
     return order[order.index(stage) - 1]

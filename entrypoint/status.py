@@ -20,7 +20,7 @@ class State:
 
     stage: str
     part: str
-    """model, data or teacher, of fetch; empty for the others."""
+    """model, data or teacher, of fetch; answers of prepare's second step; empty for the others."""
 
     state: str
     folder: str
@@ -91,7 +91,7 @@ def _damage(store: Store, folder: str, stage: str) -> str:
 
 def _part(step: Step) -> str:
     if step.job.stage != "fetch":
-        return ""
+        return "answers" if step.job.stage == "answers" else ""
     return TEACHER if step.title.startswith(TEACHER) else step.job.role
 
 

@@ -10,18 +10,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "entrypoint" / "plan" / "tables" / "locks.json"
-IMAGES = ("train", "export", "serve-vllm")
+IMAGES = ("train", "export", "serve-vllm", "serve-lmdeploy")
+ALONE = ("serve-lmdeploy",)
+"""Without the torch layer of the others."""
 
 
 def digests() -> dict[str, dict[str, str]]:
-    """By image and accelerator; the torch layer below belongs to each."""
-    return {image: {kind: _digest(image, kind) for kind in ("cpu", "cuda")} for image in IMAGES}
+    """By image and each accelerator that it has; the torch layer below belongs to it."""
+    return {
+        image: {kind: _digest(image, kind) for kind in ("cpu", "cuda") if (ROOT / "images" / image / f"requirements.{kind}.txt").is_file()} for image in IMAGES
+    }
 
 
 def _digest(image: str, kind: str) -> str:
     pins = [
         line.split(" ")[0]
-        for name in ("torch", image)
+        for name in ((image,) if image in ALONE else ("torch", image))
         for line in (ROOT / "images" / name / f"requirements.{kind}.txt").read_text(encoding="utf-8").splitlines()
         if line and line[0].isalnum()
     ]

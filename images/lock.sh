@@ -36,6 +36,8 @@ for accelerator in $WANT; do
         # shellcheck disable=SC2046
         resolve "$image/requirements.$accelerator.txt" "${options[@]}" -c "$work/union.txt" $(inputs "$image")
     done
+    # A torch of its own, and no build for the CPU.
+    if [ "$accelerator" = cuda ]; then resolve serve-lmdeploy/requirements.cuda.txt "${options[@]}" serve-lmdeploy/requirements.in; fi
 done
 case " $WANT " in *" cpu "*) resolve gateway/requirements.txt -c torch/requirements.cpu.txt gateway/requirements.in ;; esac
 case " $WANT " in *" tests "*) resolve ../tests/requirements.txt ../tests/requirements.in ;; esac

@@ -52,6 +52,19 @@ class ModelFacts(Record):
     """Bytes of its weight files, where they are at hand."""
 
 
+class AdapterFacts(Record):
+    """What an adapter says of itself."""
+
+    config: dict[str, Any]
+    """adapter_config.json as it stands."""
+
+    folder: str
+    """Absolute."""
+
+    base: str = ""
+    """Content digest of the model that it was trained on, where this store knows it."""
+
+
 class SourceFacts(Record):
     """A local source as it lies on the disk."""
 
@@ -119,6 +132,18 @@ class Facts(Record):
 
     code: dict[str, CodeFacts] = {}
     """By source, for plug-ins that are at hand."""
+
+    template_marks: tuple[str, ...] | None = None
+    """What of schemas.template_marks stands in the chat template that will be served; None: no template is at hand."""
+
+    adapters: dict[str, AdapterFacts | None] = {}
+    """By the name under which it is served; None: looked for, and not there."""
+
+    avx512: bool | None = None
+    """Whether the CPU has AVX-512 or AMX; None: not looked."""
+
+    node: Count = 0
+    """Which of several nodes that serve one model this is."""
 
     @model_validator(mode="after")
     def _accelerators_belong_to_cuda(self) -> "Facts":

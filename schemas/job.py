@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from schemas.answers_job import Answered, AnswersJob
 from schemas.base import Record
 from schemas.data import Format, NamedTemplate, TooLong
 from schemas.export_job import ExportJob
@@ -158,8 +159,8 @@ class TrainJob(Record):
     """One optimisation, fully decided."""
 
     stage: Literal["train"] = "train"
-    method: Method
-    """As the spec has it; ipo is dpo with its loss."""
+    method: Annotated[Method | Answered, Field(discriminator="kind")]
+    """As the spec has it; ipo is dpo with its loss, and distil from an endpoint what its teacher answered."""
 
     adapter: AdapterJob
     device: Literal["cpu", "cuda"]
@@ -172,6 +173,9 @@ class TrainJob(Record):
 
     engine: dict[str, Any] = {}
     """DeepSpeed's settings, or what `fully_shard` is told; empty for single and ddp."""
+
+    offload: Literal["none", "cpu", "nvme"] = "none"
+    """nvme: what DeepSpeed keeps in the host's memory lies in files beside the checkpoints."""
 
     precision: Literal["bf16", "fp16", "fp32"]
     epochs: float
@@ -231,6 +235,7 @@ HOW = (
     "nodes",
     "ranks",
     "engine",
+    "offload",
     "precision",
     "micro_batch",
     "validation_rows",
@@ -241,7 +246,7 @@ HOW = (
 """Fields of a TrainJob that another machine may decide otherwise and still go on from its checkpoints, if not bit for bit."""
 
 
-Job = Annotated[FetchJob | PrepareJob | TrainJob | ExportJob | ServeJob, Field(discriminator="stage")]
+Job = Annotated[FetchJob | PrepareJob | AnswersJob | TrainJob | ExportJob | ServeJob, Field(discriminator="stage")]
 
 
 class Task(Record):

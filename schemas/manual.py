@@ -125,8 +125,9 @@ def _example(schema: Node, model: Node, path: str, indent: str) -> Iterator[str]
     for key, node in model["properties"].items():
         here = f"{path}.{key}".lstrip(".")
         yield from (f"{indent}# {line}" for line in textwrap.wrap(_meaning(schema, node), WIDTH - 2 - len(indent), break_on_hyphens=False))
-        # A share, or a list whose default is names alone: written as it is, in one line.
-        plain = _is_share(node.get("oneOf", [{}])[0]) or any(isinstance(item, str) for item in _listed(node.get("default")))
+        # A share, a list whose default is names alone, or what is left out by default: written as it is, in one line.
+        named = any(isinstance(item, str) for item in _listed(node.get("default")))
+        plain = _is_share(node.get("oneOf", [{}])[0]) or named or node.get("default") in ("auto", [])
         models = [] if plain else _models(schema, node)
         if not models:
             yield f"{indent}{key}: {_yaml(EXAMPLES.get(here, node.get('default', node.get('const', {}))), node)}"

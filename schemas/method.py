@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Auto, Many, Section
 from schemas.model import Source
+from schemas.track import Address, KeyFile
 
 RowKind = Literal["text", "pair", "labelled"]
 """What a prepared row is: docs/decisions/007."""
@@ -25,6 +26,16 @@ SMOOTHED: tuple[PairLoss, ...] = ("exo_pair", "robust", "aot", "aot_unpaired")
 
 DIVERGENT: tuple[PairLoss, ...] = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft")
 """Losses of the difference of the two rewards: only in them the partition function of f-DPO cancels."""
+
+
+def check_served_name(value: str) -> str:
+    """Return what a server calls a model unchanged or say what is wrong with it."""
+    if not value or not value.isprintable() or " " in value or len(value) > 300:
+        raise PydanticCustomError("served_name", "must be what the server calls its model, up to 300 characters without blanks, such as ORG/NAME")
+    return value
+
+
+ServedName = Annotated[str, AfterValidator(check_served_name)]
 
 
 class Sft(Section):
@@ -216,14 +227,53 @@ class Distil(Section):
     kind: Literal["distil"]
     """distil: conversations, and a teacher whose every guess is learned and not only the token that stands there."""
 
-    teacher: Source
-    """The larger model, over the same vocabulary: hf://ORG/NAME[@REVISION], ms://ORG/NAME[@REVISION], a folder, or a .gguf file."""
+    teacher: Auto[Source] = None
+    """The larger model, over the same vocabulary: hf://ORG/NAME[@REVISION], ms://ORG/NAME[@REVISION], a folder, or a .gguf file. auto: none, the
+    teacher is at the endpoint."""
 
-    beta: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Which divergence: 0 is the forward KL, which covers all that the teacher does, 1 the reverse KL, which keeps to what it does most, between them the generalised Jensen-Shannon one."""
+    endpoint: Auto[Address] = None
+    """A server that has the teacher, such as http://host:8000/v1, in place of `teacher`: prepare asks it once for each row, training needs no network.
+    auto: none, the teacher is fetched."""
+
+    teacher_name: Auto[ServedName] = None
+    """What the endpoint calls its model. auto: none, there is no endpoint."""
+
+    top_k: Auto[Annotated[int, Field(ge=1, le=100_000)]] = None
+    """Of an endpoint: how many of the teacher's likeliest tokens are asked for at each place; the others count as one. auto: 20, the most that vLLM gives
+    unless it is told otherwise."""
+
+    key_file: Auto[KeyFile] = None
+    """Of an endpoint: the file with its API key; an endpoint without a key needs none. auto: /run/secrets/teacher_key."""
+
+    requests: Auto[Annotated[int, Field(ge=1, le=1024)]] = None
+    """Of an endpoint: how many rows are asked at once. auto: 16."""
+
+    beta: Auto[Annotated[float, Field(ge=0, le=1)]] = None
+    """Which divergence: 0 is the forward KL, which covers all that the teacher does, 1 the reverse KL, which keeps to what it does most, between them the generalised Jensen-Shannon one. auto: 0.5; of an endpoint 0, as the others need all of its guesses."""
 
     loss_on: LossOn = "assistant"
     """Which tokens are learned: the assistant's turns with their end-of-turn token, or every token."""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "Distil":
+        if (self.teacher is None) == (self.endpoint is None):
+            fix = "write teacher: SOURCE for a model that is fetched, or endpoint: URL with teacher_name for one that a server has"
+            raise PydanticCustomError("method", "distil needs a teacher or an endpoint" + (", not both" if self.teacher else ""), {"fix": fix})
+        if self.endpoint is None:
+            for name in OF_ENDPOINT:
+                if getattr(self, name) is not None:
+                    raise PydanticCustomError("method", "{name} belongs to an endpoint", {"name": name, "fix": "take it out, or write endpoint: URL"})
+            return self
+        if self.teacher_name is None:
+            raise PydanticCustomError("method", "an endpoint needs teacher_name", {"fix": "write what the server calls its model: GET URL/models lists it"})
+        if self.beta:
+            told = {"beta": f"{self.beta:g}", "fix": "take beta out: it is 0 there, the forward KL; or name the teacher by its source"}
+            raise PydanticCustomError("method", "beta {beta} needs all of the teacher's guesses, an endpoint gives its likeliest", told)
+        return self
+
+
+OF_ENDPOINT = ("teacher_name", "top_k", "key_file", "requests")
+"""Fields of Distil that a teacher by its source does not read."""
 
 
 Method = Annotated[Sft | Pretrain | Dpo | Ipo | Orpo | Simpo | Cpo | Kto | Reward | Distil, Discriminator("kind")]

@@ -18,6 +18,8 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "method.undesirable_weight": ("kto_rejected_weight", "kto_undesirable_weight"),
     "method.center": ("center_rewards_coefficient",),
     "method.teacher": ("teacher_model", "teacher_model_name_or_path"),
+    "method.endpoint": ("teacher_model_server_url", "teacher_model_server"),
+    "method.top_k": ("loss_top_k", "gkd_logits_topk", "kd_trainer_top_k"),
     "adapter.kind": (
         "finetuning_type",
         "tuner_type",
@@ -70,10 +72,22 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "track.key_file": ("wandb_api_key", "swanlab_api_key"),
     "track.uri": ("mlflow_tracking_uri", "tracking_uri"),
     "track.experiment": ("mlflow_experiment_name", "experiment_name"),
-    "serve.engine": ("infer_backend",),
-    "serve.max_length": ("max_model_len",),
-    "serve.memory_share": ("gpu_memory_utilization",),
+    "serve.engine": ("infer_backend", "inference_engine"),
+    "serve.max_length": ("max_model_len", "session_len", "vllm_max_model_len", "vllm_maxlen", "lmdeploy_session_len"),
+    "serve.memory_share": ("gpu_memory_utilization", "cache_max_entry_count", "vllm_gpu_memory_utilization", "vllm_gpu_util"),
+    "serve.max_running": ("max_num_seqs", "max_batch_size", "vllm_max_num_seqs"),
+    "serve.tensor_parallel": ("tensor_parallel_size", "tp", "tp_size", "vllm_tensor_parallel_size", "lmdeploy_tp"),
+    "serve.pipeline_parallel": ("pipeline_parallel_size", "pp", "pp_size", "vllm_pipeline_parallel_size"),
+    "serve.nodes": ("nnodes",),
+    "serve.master": ("master_addr", "dist_init_addr"),
+    "serve.kv_cache": ("kv_cache_dtype", "quant_policy", "lmdeploy_quant_policy"),
+    "serve.prefix_caching": ("enable_prefix_caching", "vllm_enable_prefix_caching"),
+    "serve.speculative": ("speculative_config", "speculative_algorithm", "spec_method"),
+    "serve.tool_parser": ("tool_call_parser", "enable_auto_tool_choice"),
+    "serve.structured_output": ("guided_decoding_backend", "structured_outputs_config"),
+    "serve.generation": ("generation_config", "override_generation_config"),
+    "serve.adapters": ("lora_modules", "enable_lora", "max_lora_rank", "vllm_enable_lora"),
 }
-"""Names in axolotl, LLaMA-Factory, ms-swift, TRL and vLLM by the key of the spec; `*` of lists left out."""
+"""Names in axolotl, LLaMA-Factory, ms-swift, TRL, vLLM and LMDeploy by the key of the spec; `*` of lists left out."""
 
 BY_NAME = {name: path for path, names in OTHER_NAMES.items() for name in names}

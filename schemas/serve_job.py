@@ -32,6 +32,9 @@ class ServeJob(Record):
     adapters: tuple[AdapterPlace, ...] = ()
     """Where there are some, the engine loads the input `model` instead of `exported`; template and tokenizer stay those of `exported`."""
 
+    generation: dict[str, int | float] = {}
+    """Over the model's generation_config.json, for an engine that reads it from a folder alone."""
+
     key_file: str = "/run/secrets/api_key"
     """Where the users' keys are, one a line, where no gateway keeps them; the keys themselves are in no plan, argument or environment."""
 
@@ -82,6 +85,12 @@ class EngineTask(Record):
     tokenizer: str = ""
     """Absolute folder of tokenizer, template and generation config where they are not the model's own."""
 
+    adapters: dict[str, str] = {}
+    """Absolute folders by name, for an engine that loads them only when it starts."""
+
+    headless: bool = False
+    generation: dict[str, int | float] = {}
+    drain_seconds: int = 60
     host: str = "0.0.0.0"
     port: int
     arguments: tuple[str, ...]

@@ -160,8 +160,8 @@ class Hardware(Section):
     strategy: Auto[Literal["single", "ddp", "fsdp", "zero1", "zero2", "zero3"]] = None
     """single: one process; ddp: a copy on each accelerator; fsdp: torch shards all (FSDP2); zero1-3: DeepSpeed shards optimizer, gradients, weights. auto: the simplest that fits."""
 
-    offload: Literal["none", "cpu"] = "none"
-    """cpu: what an optimizer step needs lies in the host's memory and the step runs on the CPU; with zero3 the weights lie there too. Slower."""
+    offload: Literal["none", "cpu", "nvme"] = "none"
+    """cpu: what an optimizer step needs lies in the host's memory and the step runs on the CPU; with zero3 the weights lie there too. Slower. nvme: all that in files of the store, of which memory holds what it has room for. Much slower."""
 
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Machines that train together, all alike, over one store that all of them mount: docs/nodes.md."""

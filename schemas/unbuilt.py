@@ -3,16 +3,14 @@
 VALUES: dict[str, tuple[str, ...]] = {
     "method.kind": ("grpo", "rloo", "ppo"),
     "adapter.kind": ("adalora", "ia3", "vera", "loha", "lokr", "oft", "boft", "bone"),
-    "hardware.offload": ("nvme",),
     "export.*.kind": ("fp8", "awq", "gptq", "int8", "gguf", "adapter"),
-    "serve.engine": ("lmdeploy",),
 }
 """Values by their place; `*` stands for a place in a list."""
 
 KEYS: dict[str, tuple[str, ...]] = {
-    "method": ("endpoint", "on_policy", "precompute", "reference"),
+    "method": ("on_policy", "precompute", "reference"),
     "hardware": ("offload_path",),
-    "serve": ("adapters", "replicas", "parity"),
+    "serve": ("replicas", "parity"),
 }
 """Keys by the section that will hold them."""
 

@@ -18,7 +18,7 @@ MAX_FILE, MAX_FUNCTION = 300, 80
 SINKS = {"utils", "util", "common", "helpers", "misc", "extras"}
 
 HEAVY = {
-    "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "uvloop", "numpy", "pyarrow",
+    "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "bitsandbytes", "datasets", "vllm", "lmdeploy", "uvicorn", "uvloop", "numpy", "pyarrow",
     "safetensors", "tokenizers", "gguf", "jinja2", "huggingface_hub", "modelscope", "modelscope_hub", "requests", "wandb", "swanlab", "mlflow",
 }  # fmt: skip
 WORLD = {
@@ -57,6 +57,7 @@ ELSEWHERE = {
     "entrypoint.export_commands": "tests/entrypoint/test_exports.py types them",
     "entrypoint.plan.tables": "data; tests/entrypoint/plan and the golden plans read it, tests/images/test_locks.py checks its locks",
     "entrypoint.plan.inputs": "a record with one lookup; every test of a plan goes through it",
+    "entrypoint.plan.serving": "a record and short decisions: tests/entrypoint/plan/test_plan_serve_vllm.py and test_plan_serve_lmdeploy.py",
     "entrypoint.plan.step": "tests/entrypoint/plan/test_plan_identity.py and the golden plans",
     "entrypoint.plan.refuse": "tests/entrypoint/plan/test_plan_fetch.py",
     "entrypoint.run.weights": "one constant",
@@ -70,7 +71,6 @@ ELSEWHERE = {
     "entrypoint.run.tally": "tests/entrypoint/run/test_data_report.py",
     "entrypoint.run.verdict": "tests/entrypoint/run/test_prepare.py and test_gate.py: every refusal by its words",
     "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
-    "entrypoint.run.adapter_folder": "tests/entrypoint/run/test_serve_adapters.py",
     "entrypoint.run.tolerance": "a table; tests/entrypoint/run/test_serve_parity.py",
     **dict.fromkeys(
         ("entrypoint.run." + part for part in ("adapters_served", "engine", "engine_process", "gated", "supervisor")),
@@ -79,6 +79,10 @@ ELSEWHERE = {
     "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine; test_resume_optimisation.py, of every optimizer",
     "entrypoint.run.muon": "tests/entrypoint/run/test_optimised.py",
     "entrypoint.run.principal": "tests/entrypoint/run/test_adapters.py and test_resume_optimisation.py",
+    **dict.fromkeys(
+        ("entrypoint.run." + part for part in ("answer_files", "answer_forms", "token_texts")),
+        "tests/entrypoint/run/test_answers.py, against a server with a real model",
+    ),
     "entrypoint.run.deal": "tests/entrypoint/run/test_train.py, test_packed_rows.py and test_row_stream.py: every training is dealt its rows",
     "entrypoint.run.stream_watch": "tests/entrypoint/run/test_row_stream.py",
     "entrypoint.run.fsdp": "tests/entrypoint/run/test_resume.py; tests/gpu on a GPU",
@@ -98,7 +102,7 @@ ELSEWHERE = {
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
     "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
     **dict.fromkeys(
-        ("schemas." + part for part in ("adapter", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "gateway", "serve", "serve_job", "current", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
+        ("schemas." + part for part in ("adapter", "answers_job", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "gateway", "serve", "serve_job", "template_marks", "current", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording")),
         "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
     ),
     **dict.fromkeys(
@@ -156,6 +160,7 @@ COMMAND_LINE = (
     "entrypoint.render",
     "entrypoint.status",
     "entrypoint.doctor",
+    "entrypoint.served",
 )
 
 
@@ -195,7 +200,7 @@ def test_schemas_know_documents_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", below("entrypoint.plan"))
 def test_planning_is_pure(name: str) -> None:
-    allowed = {"dataclasses", "typing", "collections", "hashlib", "ipaddress", "json", "math", "pydantic", "schemas"}
+    allowed = {"dataclasses", "typing", "collections", "difflib", "hashlib", "ipaddress", "json", "math", "pydantic", "schemas"}
     if name == "entrypoint.plan.tables":
         allowed = {"json", "typing", "importlib"}
     assert {m for m in IMPORTS[name] if top(m) not in allowed and m not in below("entrypoint.plan")} == set()

@@ -1,6 +1,7 @@
-"""Bytes that the losses over whole logits take, per logit, in fp32 on a CPU: TRL's own code at two vocabularies, each in a process of its own.
+"""Bytes that the losses over whole logits take, per logit, in fp32 on a CPU: TRL's own code, and ours over a teacher's answers, at two vocabularies, each in
+a process of its own.
 
-Inside the train image: `python bench/methods/run.py > bench/methods/result.json`. The peak of the process is sampled every half millisecond.
+Inside the train image, from the root: `PYTHONPATH=. python bench/methods/run.py > bench/methods/result.json`. The peak of the process is sampled every half millisecond.
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 VOCABULARIES = (20_000, 80_000)
-ROWS, TOKENS, HIDDEN = 4, 128, 32
+ROWS, TOKENS, HIDDEN, TOP_K = 4, 128, 32, 20
 
 
 def resident() -> int:
@@ -25,10 +26,13 @@ def measure(kind: str, vocabulary: int) -> int:
     from trl.experimental.gkd import GKDTrainer
     from trl.experimental.orpo import ORPOTrainer
 
+    from entrypoint.run.methods.answered import forward_kl
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
     head = torch.randn(vocabulary, HIDDEN, requires_grad=True)
     hidden, ids = torch.randn(ROWS, TOKENS, HIDDEN), torch.randint(0, vocabulary, (ROWS, TOKENS))
+    answers = (torch.randint(0, vocabulary, (ROWS * (TOKENS - 1), TOP_K)), torch.full((ROWS * (TOKENS - 1), TOP_K), -4.0))
     before, peak, done = resident(), [0], threading.Event()
 
     def watch() -> None:
@@ -43,11 +47,13 @@ def measure(kind: str, vocabulary: int) -> int:
         with torch.no_grad():
             teacher = hidden @ (head * 1.1).T
         loss = GKDTrainer.generalized_jsd_loss(logits[:, :-1], teacher[:, :-1], ids[:, 1:], beta=0.5)
+    elif kind == "answered":
+        loss = forward_kl(logits[:, :-1][ids[:, 1:] >= 0], *answers).sum()
     else:
         half = ROWS // 2
         likelihood = torch.nn.functional.cross_entropy(logits[:half, :-1].contiguous().view(-1, vocabulary), ids[:half, 1:].reshape(-1))
-        answers = ORPOTrainer.get_batch_logps(logits, ids, average_log_prob=True)
-        loss = likelihood - torch.nn.functional.logsigmoid(answers[:half] - answers[half:]).mean()
+        chosen = ORPOTrainer.get_batch_logps(logits, ids, average_log_prob=True)
+        loss = likelihood - torch.nn.functional.logsigmoid(chosen[:half] - chosen[half:]).mean()
     loss.backward()
     done.set()
     watcher.join()
@@ -60,7 +66,7 @@ def main() -> None:
         print(measure(sys.argv[1], int(sys.argv[2])))
         return
     found = {}
-    for kind in ("orpo", "distil"):
+    for kind in ("orpo", "distil", "answered"):
         peaks = [
             int(subprocess.run([sys.executable, __file__, kind, str(v)], capture_output=True, text=True, check=True).stdout.split()[-1]) for v in VOCABULARIES
         ]

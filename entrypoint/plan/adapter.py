@@ -2,7 +2,7 @@
 
 from entrypoint.plan.memory import SHARD_WEIGHTS, Load
 from entrypoint.plan.model_shape import ModelShape
-from entrypoint.plan.tables import DEFAULTS
+from entrypoint.plan.tables import DEFAULTS, ENGINES
 from schemas.adapter import Freeze, Lora, LoraPlus, LowRank
 from schemas.errors import UsageError
 from schemas.job import AdapterJob
@@ -15,8 +15,8 @@ FREEZE_LAYERS = 2
 PRINCIPAL = ("pissa", "olora")
 """Kinds that take a part out of the base at the start; saved as a plain adapter of twice the rank."""
 
-SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM 0.32 takes for --max-lora-rank beside 1: vllm/config/lora.py, MaxLoRARanks."""
+SERVED_RANKS: list[int] = ENGINES["vllm"]["lora_ranks"]
+"""What vLLM takes as the largest rank of adapters, beside 1."""
 
 TABLES = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")
 """Last names of modules that are as large as the vocabulary."""

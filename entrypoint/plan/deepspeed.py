@@ -30,7 +30,7 @@ def deepspeed(load: Load, micro_batch: int, accumulation: int, max_grad_norm: fl
         ("zero_optimization.contiguous_gradients", True, "gradients are copied into one buffer as they come: memory is not cut into pieces"),
         ("zero_optimization.reduce_bucket_size", BUCKET, sized),
         *(_stage_3(live) if stage == 3 else _stage_1_2(sized)),
-        *(_offload(stage, pin) if load.offload == "cpu" else ()),
+        *(_offload(stage, pin, load.offload) if load.offload != "none" else ()),
         ("bf16.enabled", load.precision == "bf16", f"the run's precision is {load.precision}"),
         ("fp16.enabled", load.precision == "fp16", f"the run's precision is {load.precision}"),
         ("zero_allow_untested_optimizer", True, "the optimizer is torch's own AdamW, as it is without DeepSpeed"),
@@ -59,15 +59,19 @@ def _stage_3(live: int | None) -> list[tuple[str, bool | int, str]]:
     ]
 
 
-def _offload(stage: int, pin: bool) -> list[tuple[str, bool | str, str]]:
+def _offload(stage: int, pin: bool, where: str) -> list[tuple[str, bool | str, str]]:
     pinned = "page-locked memory is copied at full speed" if pin else "page-locked memory is rounded up to powers of two: there is no room for that, or no GPU"
+    place, end = "the host's memory", ""
+    if where == "nvme":
+        pin, pinned = False, "files cannot be page-locked"
+        place, end = "files", "; they are mapped as the host's memory: DeepSpeed's own nvme loses write errors (docs/decisions/005-offload.md)"
     told: list[tuple[str, bool | str, str]] = [
-        ("zero_optimization.offload_optimizer.device", "cpu", "hardware.offload: fp32 weights and moments lie in the host's memory, the step runs there"),
+        ("zero_optimization.offload_optimizer.device", "cpu", f"hardware.offload: fp32 weights and moments lie in {place}, the step runs on the CPU{end}"),
         ("zero_optimization.offload_optimizer.pin_memory", pin, pinned),
     ]
     if stage == 3:
         told += [
-            ("zero_optimization.offload_param.device", "cpu", "hardware.offload: weights lie in the host's memory and come layer by layer"),
+            ("zero_optimization.offload_param.device", "cpu", f"hardware.offload: weights lie in {place} and come layer by layer"),
             ("zero_optimization.offload_param.pin_memory", pin, pinned),
         ]
     return [

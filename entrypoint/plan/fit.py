@@ -7,7 +7,7 @@ from typing import NoReturn
 from entrypoint.plan.adapter import goes_with
 from entrypoint.plan.memory import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load, host_bytes, training_bytes
 from entrypoint.plan.model_shape import ModelShape
-from entrypoint.plan.offload import AUTOMATIC
+from entrypoint.plan.offload import AUTOMATIC, room_on_disk
 from entrypoint.plan.optimisation import WHY_WHOLE
 from schemas.errors import MachineError
 from schemas.facts import Facts
@@ -113,11 +113,13 @@ def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool)
     found += ["use adapter.kind: lora"] if load.adapter in OWN_WEIGHTS else [] if sharded or load.adapter == "qlora" else ["use adapter.kind: qlora"]
     if load.on_gpu and load.offload == "none" and load.adapter != "qlora" and load.optimizer not in WHY_WHOLE:
         every = replace(load, ranks=load.nodes * len(facts.accelerators), gradient_checkpointing=True)
-        ways = (("none", ""), ("cpu", ", offload: cpu"))
-        for offload, words in ways if every.ranks > 1 else ways[1:]:  # shards over GPUs before what waits for the host
+        ways = (("none", ""), ("cpu", ", offload: cpu"), *((("nvme", ", offload: nvme"),) if load.nodes == 1 else ()))
+        for offload, words in ways if every.ranks > 1 else ways[1:]:  # shards over GPUs before what waits for the host, and that before a disk
             goes = [name for name in AUTOMATIC if goes_with(load.adapter, name)]
             fits = [name for name in goes if fit_of(shape, replace(every, strategy=name, offload=offload), facts).fits]
-            if fits:
-                found.append(f"use hardware: {{strategy: {fits[0]}{words}}}" + (", which is slower" if words else ""))
+            if fits and room_on_disk(shape, replace(every, strategy=fits[0], offload=offload), facts):
+                found.append(
+                    f"use hardware: {{strategy: {fits[0]}{words}}}" + {"none": "", "cpu": ", which is slower", "nvme": ", which is much slower"}[offload]
+                )
                 break
     return "; or ".join([*found, "plan for a larger machine with `caisson plan --facts`"])

@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from schemas.job import HOW
 
-APART = {"track", "checkpoint_apart", "checkpoint_every", "checkpoint_seconds", "keep", "max_bad_steps", "watchdog_times", "watchdog_seconds"}
-"""Fields of a job that decide no content that a later stage reads: a tracker that is moved or another interval trains nothing anew."""
+APART = {"track", "checkpoint_apart", "checkpoint_every", "checkpoint_seconds", "keep", "max_bad_steps", "reach", "watchdog_times", "watchdog_seconds"}
+"""Fields of a job that decide no content that a later stage reads: a tracker that is moved, another interval or a
+teacher's other address trains nothing anew."""
 
 CHECKPOINT_FORMAT = 1
 """Counts up when checkpoints of an earlier version can no longer be read."""

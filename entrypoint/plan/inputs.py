@@ -15,6 +15,7 @@ class Inputs:
     preprocessor: Sealed | None = None
     plugins: Sealed | None = None
     prepared: Sealed | None = None
+    answers: Sealed | None = None
     trained: Sealed | None = None
     exported: Sealed | None = None
 

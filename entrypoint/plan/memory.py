@@ -18,15 +18,19 @@ SHARD_WEIGHTS = ("fsdp", "zero3")
 
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 
+CACHE_BYTES = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
+"""Of an element of a key or a value, without scales."""
+
 NF4_BYTES = 0.516
 """A weight in NF4 with double quantisation: 4 bits, an 8-bit scale for 64 weights, an fp32 scale for 256 of those (QLoRA paper, section 3)."""
 
 LOGITS_CHUNK = 1024
 """Tokens whose logits exist at once: TRL computes the loss over the output head in chunks and never holds all of them."""
 
-WHOLE_LOGITS = {"whole": 14, "compared": 68}
+WHOLE_LOGITS = {"whole": 14, "compared": 68, "answered": 28}
 """Bytes a logit where a loss holds all of them, with what it keeps for the backward pass: bench/methods measured 10 to 11.4 and 67.5 in fp32;
-in bf16 the softmax of each answer is kept in fp32 beside them, which makes 14 of the first."""
+in bf16 the softmax of each answer is kept in fp32 beside them, which makes 14 of the first, and 28
+of the 23.9 over a teacher's answers."""
 
 BUCKET = 200_000_000
 """Elements of one communication bucket: large enough to fill NVLink, 0.4 GiB in bf16."""
@@ -61,7 +65,7 @@ class Load:
     copy: bool = False
     """Whether a frozen copy of the base lies beside the weights."""
 
-    logits: Literal["chunks", "whole", "compared", "none"] = "chunks"
+    logits: Literal["chunks", "whole", "compared", "answered", "none"] = "chunks"
     """How many of a batch's exist at once, and whether with those of a second model."""
 
     teacher: int = 0
@@ -132,6 +136,10 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
 def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     """Bytes by term in the host's memory, over all ranks, beside what lies where a rank computes."""
     trained, width = trained_weights(shape, load), BYTES[load.precision]
+    if load.offload == "nvme":
+        # DeepSpeed makes them in memory; then they move into files. The sum over micro-batches stays.
+        terms = {"fp32 weights, at the start": 4.0 * trained, "gradients": (4.0 + width) * trained}
+        return terms | ({"weights, at the start": float(width * shape.parameters)} if load.strategy == "zero3" else {})
     # Weights and optimizer of a checkpoint, copied while the training goes on; each rank writes its share.
     terms = {"checkpoint copy": 4.0 * trained + optimizer_bytes(shape, load)}
     if load.strategy == "fsdp":  # each rank reads the whole model before it keeps its share; long before the first checkpoint
@@ -143,6 +151,15 @@ def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     if load.strategy == "zero3":
         terms["weights"] = float(width * shape.parameters)
     return terms
+
+
+def disk_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
+    """Bytes by term in files, over all ranks."""
+    if load.offload != "nvme":
+        return {}
+    trained = trained_weights(shape, load)
+    terms = {"optimizer": 8.0 * trained, "fp32 weights": 4.0 * trained, "gradients": 4.0 * trained, "checkpoint copy": 12.0 * trained}
+    return terms | ({"weights": float(BYTES[load.precision] * shape.parameters)} if load.strategy == "zero3" else {})
 
 
 def trained_weights(shape: ModelShape, load: Load) -> int:
@@ -199,7 +216,7 @@ def _base_bytes(shape: ModelShape, load: Load) -> float:
 
 
 def _logits_bytes(shape: ModelShape, load: Load) -> float:
-    """In chunks: one of them, its softmax and gradient in fp32. Whole, or compared with a teacher's: of every token."""
+    """In chunks: one of them, its softmax and gradient in fp32. Whole, compared with a teacher's, or with its answers: of every token."""
     if load.logits == "none":
         return 0.0
     if load.logits in WHOLE_LOGITS:
@@ -218,6 +235,6 @@ def _activation_bytes(shape: ModelShape, load: Load) -> float:
     return float(tokens * shape.layers * layer)
 
 
-def serving_bytes_per_token(shape: ModelShape) -> int:
-    """Keys and values of one token in bf16, all layers."""
-    return 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim
+def serving_bytes_per_token(shape: ModelShape, kept: str | None = None) -> float:
+    """Keys and values of one token, all layers; in 16 bits where nothing is said."""
+    return 2 * CACHE_BYTES[kept or "bf16"] * shape.layers * shape.kv_heads * shape.head_dim

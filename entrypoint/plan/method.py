@@ -7,6 +7,7 @@ from entrypoint.plan.adapter import PRINCIPAL
 from entrypoint.plan.memory import OWN_WEIGHTS
 from entrypoint.plan.model_shape import read_shape
 from entrypoint.plan.tables import DEFAULTS
+from schemas.answers_job import Answered
 from schemas.errors import UsageError
 from schemas.facts import Facts
 from schemas.method import Cpo, Distil, Dpo, Ipo, Kto, Method, Orpo, Reward, Simpo, has_reference, teacher_of
@@ -24,7 +25,7 @@ class Needs:
     copy: bool
     """Whether a frozen copy of the base lies beside weights that are all trained."""
 
-    logits: Literal["chunks", "whole", "compared", "none"]
+    logits: Literal["chunks", "whole", "compared", "answered", "none"]
     """How many of a batch's exist at once."""
 
     rows: int
@@ -42,11 +43,11 @@ def needs_of(method: Method, adapter: str) -> Needs:
     )
 
 
-def _logits(method: Method) -> Literal["chunks", "whole", "compared", "none"]:
+def _logits(method: Method) -> Literal["chunks", "whole", "compared", "answered", "none"]:
     if isinstance(method, Reward):
         return "none"
     if isinstance(method, Distil):
-        return "compared"
+        return "compared" if method.teacher else "answered"
     return "whole" if isinstance(method, Orpo | Simpo | Cpo) else "chunks"
 
 
@@ -72,8 +73,10 @@ def show_teacher(spec: Spec, facts: Facts) -> list[Decision]:
     return [Decision(field="teacher", value=source, why=f"fetched and sealed as the model is; {why}")]
 
 
-def method_job(method: Method) -> Method:
-    """The method as the leaf is told: names that stand for settings of another are gone."""
+def method_job(method: Method) -> Method | Answered:
+    """The method as the leaf is told: names that stand for settings of another are gone, and so is where a teacher was asked."""
+    if isinstance(method, Distil):
+        return method.model_copy(update={"beta": _beta(method)}) if method.teacher else Answered(kind="answered", loss_on=method.loss_on)
     if isinstance(method, Ipo):
         return Dpo(kind="dpo", loss=("ipo",), beta=method.beta)
     return method
@@ -122,9 +125,16 @@ def show_method(method: Method, adapter: str) -> list[Decision]:
     return found
 
 
+def _beta(method: Distil) -> float:
+    """GKD's default of TRL, or the one divergence that a teacher's likeliest tokens are enough for."""
+    return 0.0 if method.endpoint else 0.5 if method.beta is None else method.beta
+
+
 def _settings(method: Method) -> str:
     """Every one that has a value, in words."""
     found = {name: getattr(method, name) for name in type(method).model_fields if name != "kind"}
+    if isinstance(method, Distil):
+        found["beta"] = _beta(method)
     return "".join(f", {name.replace('_', ' ')} {_shown(value)}" for name, value in found.items() if value is not None)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Literal, cast
 
+from entrypoint.plan.answers import plan_answers
 from entrypoint.plan.fetch import row_sources
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.model_shape import max_positions
@@ -21,7 +22,7 @@ FALLBACK_LENGTH = 2048
 
 
 def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
-    """One step over the fetched model (for its tokenizer and template) and rows."""
+    """One step over the fetched model (for its tokenizer and template) and rows; a second one asks a teacher behind an endpoint about what the first made."""
     _, decision = row_limit(spec, facts)
     code = check_code(spec, facts, OF_PREPARE)
     _refuse_split(spec)
@@ -37,7 +38,7 @@ def plan_prepare(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     }
     roles = ("model", "data", "preprocessor") if job.preprocessor else ("model", "data")
     step = make_step(job, "rows to token shards", f"{spec.name}/prepared", facts, inputs, roles, wanted)
-    return Plan(name=spec.name, steps=(step,), decisions=(*decisions, *code))
+    return Plan(name=spec.name, steps=(step, *plan_answers(spec, facts, inputs, decisions)), decisions=(*decisions, *code))
 
 
 def prepare_job(spec: Spec, facts: Facts, streaming: Literal["head", "rest"] | None) -> PrepareJob:

@@ -13,7 +13,7 @@ from schemas.plan import Step
 TASK = "{task}"
 """Stands in argv for the task file that the executor writes."""
 
-IMAGE = {"fetch": "train", "prepare": "train", "train": "train", "export": "export", "serve": "serve-vllm"}
+IMAGE = {"fetch": "train", "prepare": "train", "answers": "train", "train": "train", "export": "export", "serve": "serve-vllm"}
 """The image whose packages do a stage's work."""
 
 
@@ -33,11 +33,12 @@ def make_step(
     disk_bytes: int = 0,
     work: str = "",
     stop_seconds: int = 0,
+    image: str = "",
 ) -> Step:
-    """A step whose identity is empty while one of its inputs is not sealed yet."""
+    """A step whose identity is empty while one of its inputs is not sealed yet. `image`: where it is not the stage's usual one."""
     folders, contents = inputs.of(*roles)
     complete = len(folders) == len(roles)
-    lock = LOCKS.get(IMAGE[job.stage], {}).get(facts.device, "")
+    lock = LOCKS.get(image or IMAGE[job.stage], {}).get(facts.device, "")
     return Step(
         stage=job.stage,
         title=title,

@@ -1,5 +1,6 @@
 """Rows that are prepared while they are trained on: what that wants of the rest of the spec."""
 
+from entrypoint.plan.answers import asked_of
 from schemas.errors import UsageError
 from schemas.job import PART_TOKENS
 from schemas.plan import Decision
@@ -23,6 +24,7 @@ def check_streaming(spec: Spec) -> list[Decision]:
             f"{spec.method.kind} learns from rows of another kind than text, which are not streamed",
             "take data.streaming out: all are prepared first",
         ),
+        (asked_of(spec) is not None, "method.endpoint: the teacher is asked about rows that are prepared", "take data.streaming out: all are prepared first"),
         (spec.train.group_by_length, "train.group_by_length needs the lengths of all rows", "take one of the two out"),
         (spec.hardware.nodes > 1, "one machine prepares rows for its own training", "take data.streaming out, or train on one machine"),
     ):

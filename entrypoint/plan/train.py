@@ -5,6 +5,7 @@ from typing import Any
 
 from entrypoint.plan import engine
 from entrypoint.plan.adapter import adapter_job, adapter_kinds, check_adapter, goes_with, layers_of, rank_of, tables_of
+from entrypoint.plan.answers import asked_of
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
 from entrypoint.plan.deepspeed import deepspeed, nested
 from entrypoint.plan.device import check_device, decide_precision, show_unlike
@@ -16,7 +17,7 @@ from entrypoint.plan.memory import Load, live_weights, optimizer_bytes, trained_
 from entrypoint.plan.method import check_method, learning_rate, method_job, needs_of, show_method, show_teacher, teacher_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.nodes import check_nodes
-from entrypoint.plan.offload import AUTOMATIC, check_offload, why_strategy
+from entrypoint.plan.offload import AUTOMATIC, check_offload, show_disk, why_strategy
 from entrypoint.plan.optimisation import check_optimizer, optimisation_job, strategies, validation_job
 from entrypoint.plan.packing import pack_rows
 from entrypoint.plan.plugins import OF_TRAIN, check_code, check_plugins, plugin_jobs
@@ -43,7 +44,8 @@ CPU_RANKS = 2
 def roles_of(spec: Spec) -> tuple[str, ...]:
     """What the step reads."""
     teacher, code = teacher_of(spec.method), plugin_jobs(spec, OF_TRAIN)
-    return ("model", "prepared", *(("teacher",) if teacher else ()), *(("plugins",) if code else ()), *stream_roles(spec))
+    answers = ("answers",) if asked_of(spec) else ()
+    return ("model", "prepared", *answers, *(("teacher",) if teacher else ()), *(("plugins",) if code else ()), *stream_roles(spec))
 
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
@@ -69,6 +71,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     settings = fully_shard(fit.load) or deepspeed(
         fit.load, micro, accumulation, spec.train.max_grad_norm, live=live_weights(shape) if shape else None, pin=fit.may_pin
     )
+    decisions += show_disk(shape, fit.load, facts) if shape else []
     trained = trained_weights(shape, fit.load) if shape else 0
     kept = optimizer_bytes(shape, fit.load) / trained if shape and trained else 8.0
     track = plan_track(spec, facts, decisions)
@@ -80,6 +83,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         strategy=fit.load.strategy,
         ranks=fit.load.ranks,
         engine=nested(settings),
+        offload=fit.load.offload,
         nodes=fit.load.nodes,
         precision=precision,
         epochs=spec.train.epochs,
@@ -130,8 +134,8 @@ def _work(spec: Spec, job: TrainJob, inputs: Inputs) -> str:
 
 
 def _wanted(spec: Spec) -> dict[str, Any]:
-    """What decides the weights; how often a run is saved and watched, and by which address nodes find each other, does not."""
-    apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}, "hardware": {"rendezvous"}}
+    """What decides the weights; how often a run is saved and watched, and by which address nodes find each other or a teacher was asked, does not."""
+    apart = {"train": {"checkpoint", "watchdog", "max_bad_steps"}, "hardware": {"rendezvous"}, "method": {"endpoint", "key_file", "requests"}}
     wanted = spec.model_dump(mode="json", include={"method", "adapter", "train", "hardware"}, exclude=apart)
     code = {kind: job.model_dump(mode="json") for kind, job in plugin_jobs(spec, OF_TRAIN).items()}
     if spec.data.streaming:

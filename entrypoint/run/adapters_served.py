@@ -30,11 +30,21 @@ class Known:
 
 class AdaptersServed:
     """`gate` asks a model the golden prompts of a folder, and raises what it refuses. `fallback` holds golden answers of the run's own adapter,
-    for one that training left and no export has answers of."""
+    for one that training left and no export has answers of. `at_start`: the engine has been started with them, and takes none later."""
 
     def __init__(
-        self, client: EngineClient, store: Store, places: tuple[AdapterPlace, ...], gate: Gate, events: Events, fallback: tuple[str, Path], known: Known
+        self,
+        client: EngineClient,
+        store: Store,
+        places: tuple[AdapterPlace, ...],
+        gate: Gate,
+        events: Events,
+        fallback: tuple[str, Path],
+        known: Known,
+        *,
+        at_start: bool = False,
     ):
+        self.at_start = at_start
         self.client, self.store, self.places, self.events = client, store, places, events
         self._gate, self._fallback, self._known = gate, fallback, known
         self._loaded: dict[str, Path] = {}
@@ -43,20 +53,28 @@ class AdaptersServed:
     def load(self) -> None:
         """All of them. Raises MachineError for one that is not there, StepFailed for one that the engine does not take, and what the gate does."""
         for place in self.places:
-            folder = self._newest(place)
-            if folder in self._known.refused:
-                folder = self._known.good.get(place.name)
-            if folder is None:
-                raise MachineError(f"serve.adapters: {place.name} is not there", "train it first, or take the entry out")
+            folder = self.folder(place)
             try:
-                self.client.load_adapter(place.name, str(folder), again=False)
+                if not self.at_start:
+                    self.client.load_adapter(place.name, str(folder), again=False)
             except EngineError as error:
                 raise StepFailed(f"serve.adapters: the engine does not load {place.name}: {error}", f"look at {folder}") from None
             self._pass(place.name, place.name, folder)
             self._loaded[place.name] = self._known.good[place.name] = folder
 
+    def folder(self, place: AdapterPlace) -> Path:
+        """The newest, or where that was refused the last that was good. Raises MachineError for one that is not there."""
+        folder = self._newest(place)
+        if folder in self._known.refused:
+            folder = self._known.good.get(place.name)
+        if folder is None:
+            raise MachineError(f"serve.adapters: {place.name} is not there", "train it first, or take the entry out")
+        return folder
+
     def follow(self) -> None:
-        """Look for newer ones from now on."""
+        """Look for newer ones from now on, where the engine can take one while it serves."""
+        if self.at_start:
+            return
         threading.Thread(target=self._run, daemon=True).start()
 
     def stop(self) -> None:

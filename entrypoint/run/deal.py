@@ -51,7 +51,8 @@ def deal(task: Task, recipe: Any) -> Deal:
     validation, rows = token_rows(shards, "validation", job.method.rows), token_rows(shards, "train", job.method.rows)
     assert rows is not None  # the gate seals no artifact without training rows
     collator = collate if job.pack_length else recipe.collator
-    validated = _dealt(job, shards, "validation", validation) if validation else None
+    answers = Path(task.inputs["answers"]) if "answers" in task.inputs else None
+    validated = _dealt(job, shards, "validation", validation, answers) if validation else None
     if job.stream:
         order = StreamOrder(job.max_steps or 1, job.micro_batch, job.accumulation, rank(), ranks())
         stream = RowStream(task, job.stream) if is_first() else None
@@ -60,13 +61,18 @@ def deal(task: Task, recipe: Any) -> Deal:
         place, key = Path(task.output) / STREAM, key_of(job.stream)
         streamed = StreamedRows(place, key, job.method.rows, job.pack_length, job.seed, order.rows, order.rows_per_step)
         return Deal(rows, validation, streamed, validated, order, collator, streamed.prepared_rows, stream)
-    dealt = _dealt(job, shards, "train", rows)
+    dealt = _dealt(job, shards, "train", rows, answers)
     lengths = row_lengths(shards, "train") if job.optimisation.group_by_length else None
     in_memory = RowOrder(len(dealt), job.micro_batch, job.accumulation, rank(), ranks(), job.seed, lengths)
     return Deal(rows, validation, dealt, validated, in_memory, collator, _rows_of(dealt))
 
 
-def _dealt(job: TrainJob, shards: Path, split: str, rows: Any) -> DealtRows | DealtPacks:
+def _dealt(job: TrainJob, shards: Path, split: str, rows: Any, answers: Path | None) -> Any:
+    """As Deal has it; `answers` is the folder of what a teacher said of the rows."""
+    if answers:
+        from entrypoint.run.methods.answered import DealtAnswers
+
+        return DealtAnswers(DealtRows(rows), answers, split)
     return DealtPacks(rows, Packs(row_lengths(shards, split), job.pack_length)) if job.pack_length else DealtRows(rows)
 
 

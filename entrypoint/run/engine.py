@@ -73,16 +73,18 @@ class Engine:
         control = place.control
         served = (digest(control.key), *(key.hex() for key in place.user_keys))
         own = f"{job.served_name}{BASE}" if job.adapters else job.served_name  # an adapter of the run has the run's name
+        self.client = EngineClient(port, control.own, own)
+        at_start, fallback = job.engine != "vllm", (job.served_name, folder)
+        served_adapters = AdaptersServed(self.client, place.store, job.adapters, self._gate, events, fallback, place.known, at_start=at_start)
+        self.adapters = served_adapters if job.adapters else None
         task = EngineTask(
             served_name=own, model=str(place.base if job.adapters else folder), tokenizer=str(folder) if job.adapters else "", port=port,
-            arguments=job.arguments, served_keys=served, own_key=digest(control.own),
+            arguments=job.arguments, served_keys=served, own_key=digest(control.own), generation=job.generation, drain_seconds=job.drain_seconds, headless=job.headless,
+            adapters={one.name: str(served_adapters.folder(one)) for one in job.adapters} if at_start else {},
         )  # fmt: skip
         self._cache = cache_folder(place.store.root, place.image_lock, folder)
         self._began = time.monotonic()
         self.process = EngineProcess(job.engine, task, environment(self._cache) | (UNCOMPILED if job.on_cpu else {}))
-        self.client = EngineClient(port, control.own, own)
-        fallback = (job.served_name, folder)
-        self.adapters = AdaptersServed(self.client, place.store, job.adapters, self._gate, events, fallback, place.known) if job.adapters else None
         self.canary: Canary | None = None
         self.load_seconds = 0.0
         self.capacity = self.capacity_before = 0

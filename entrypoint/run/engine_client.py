@@ -14,7 +14,7 @@ PLAIN = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition
 
 SAMPLE = re.compile(r"^(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$", re.M)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
-TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+TOKENS = tuple(f"{engine}:{which}_tokens_total" for engine in ("vllm", "lmdeploy") for which in ("prompt", "generation"))
 CACHE = "vllm:cache_config_info"
 
 
@@ -35,7 +35,7 @@ class Ending:
 
 
 class EngineClient:
-    """vLLM's endpoints, on this machine."""
+    """vLLM's endpoints, or LMDeploy's with our dialect of them, on this machine."""
 
     def __init__(self, port: int, key: str, model: str):
         self.port, self.key, self.model = port, key, model

@@ -66,9 +66,7 @@ class Gate:
                 self._reject(row, source)
                 continue
             batch.append(row)
-            long = len(row.text) + sum(len(m["content"]) for m in row.messages)
-            letters += long
-            source.letters += long
+            letters += len(row.text) + sum(len(m["content"]) for m in row.messages)
             if len(batch) >= BATCH_ROWS or letters >= BATCH_LETTERS:
                 self._take(batch, split, source)
                 batch, letters = [], 0

@@ -1,9 +1,9 @@
 """One pass of all sources through the data gate, from where an earlier attempt has sealed."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from entrypoint.run.choice import find_threshold
@@ -15,13 +15,22 @@ from entrypoint.run.row_files import Place
 from entrypoint.run.rows import Layout, Reader, Row, find_layout, rows_of
 from entrypoint.run.tally import Source, Tally
 from entrypoint.run.template import Renderer
-from entrypoint.run.transfer import folder_bytes
+from entrypoint.run.text_files import Records
 from entrypoint.run.verdict import judge
 from schemas.errors import GateRefused
 from schemas.job import PrepareJob, RowsJob, Task
 
 TURN_ROWS = 512
-"""Rows of one source that are streamed before another has its turn: few beside the thousands of a part, within which rows are shuffled."""
+"""Rows of one source that are streamed before another has its turn, at most: few beside the thousands of a part, within which rows are shuffled."""
+
+PACKED, PACKING_SUFFIXES = 3, (".gz", ".bz2", ".xz", ".zst", ".parquet")
+"""By how much text shrinks there, roughly: a wrong guess lets one source end before another, and loses no row."""
+
+LETTERS_A_TOKEN = 4
+"""Of English text in common vocabularies, roughly."""
+
+TURNS_A_PART = 8
+"""At least, where rows are long or parts are small."""
 
 
 @dataclass
@@ -78,14 +87,12 @@ class GatePass:
         """Training sources, some rows of each after the other: always the one of which the smallest share has been read."""
         places = {number: places.get(number, Place()) for number in train}
         sources = {number: self._known(number, rows, "train") for number, rows in train.items()}
-        sizes = {number: max(1, folder_bytes(self._folder(rows))) for number, rows in train.items()}
-        readers = {number: self._rows(rows, sources[number], places[number]) for number, rows in train.items()}
+        sizes = {number: max(1, _plain_bytes(self._folder(rows))) for number, rows in train.items()}
+        readers = {number: self._rows(rows, sources[number], places[number], _weighed(self.read, sources[number])) for number, rows in train.items()}
+        most = self.job.part_tokens * LETTERS_A_TOKEN / TURNS_A_PART
         while readers:
             number = min(readers, key=lambda n: (sources[n].letters / sizes[n], n))
-            before = sources[number].read
-            self.gate.pass_rows(islice(readers[number], TURN_ROWS), "train", sources[number])
-            if sources[number].read < before + TURN_ROWS:
-                del readers[number]
+            self.gate.pass_rows(_turn(readers, number, sources[number], most), "train", sources[number])
             if self.gate.is_full:
                 self.gate.drain()
                 self._seal(places)
@@ -120,12 +127,43 @@ class GatePass:
             found.threshold = find_threshold(self._rows(rows, found, Place()), kind, self.job.seed, rows.max_rows)
         return found
 
-    def _rows(self, rows: RowsJob, source: Source, place: Place) -> Iterator[Row | Rejected]:
+    def _rows(self, rows: RowsJob, source: Source, place: Place, read: Reader | None = None) -> Iterator[Row | Rejected]:
         layout = Layout(source.format, source.why, rows.columns)
-        return rows_of(self._folder(rows), rows.source, layout, weights=self.job.loss_on == "weight", place=place, read=self.read)
+        return rows_of(self._folder(rows), rows.source, layout, weights=self.job.loss_on == "weight", place=place, read=read or self.read)
 
     def _folder(self, rows: RowsJob) -> Path:
         return Path(self.task.inputs["data"]) / rows.path
+
+
+def _weighed(read: Reader, source: Source) -> Reader:
+    """The same reader, which counts what it reads in `source.letters`."""
+
+    def reading(folder: Path, shown: str, place: Place | None = None) -> Records:
+        for record in read(folder, shown, place):
+            if not isinstance(record, Rejected):
+                source.letters += len(json.dumps(record[1], default=str))
+            yield record
+
+    return reading
+
+
+def _plain_bytes(folder: Path) -> int:
+    """Roughly what the rows of a source take as plain JSON Lines."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size * (PACKED if path.suffix.lower() in PACKING_SUFFIXES else 1) for path in files)
+
+
+def _turn(readers: dict[int, Iterator[Row | Rejected]], number: int, source: Source, most: float) -> Iterator[Row | Rejected]:
+    """Some rows of one reader, up to so many letters, which are counted as it reads; a reader that has ended is taken out."""
+    end = source.letters + most
+    for _ in range(TURN_ROWS):
+        row = next(readers[number], None)
+        if row is None:
+            del readers[number]
+            return
+        yield row
+        if source.letters >= end:
+            return
 
 
 def key_of(job: PrepareJob) -> str:

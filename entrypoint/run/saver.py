@@ -15,6 +15,7 @@ import torch
 
 from entrypoint.run.checkpoints import PREFIX, STATE, rank_file, rank_notes, remove_old, seal_checkpoint
 from entrypoint.run.fragments import Fragment, write_tensors
+from entrypoint.run.mapped_files import MappedFiles
 from entrypoint.run.seal import write_durably
 from schemas.manifest import File, Manifest
 
@@ -38,6 +39,9 @@ class Saver:
 
         self.held: dict[str, torch.Tensor] = {}
         """Host copies, kept from save to save: pinned memory is slow to get."""
+
+        self.files: MappedFiles | None = None
+        """Where copies lie that memory has no room for, and with them what is copied."""
 
     @property
     def busy(self) -> bool:
@@ -76,7 +80,7 @@ class Saver:
         for piece in pieces:
             held = self.held.get(piece.key)
             if held is None or held.shape != piece.tensor.shape or held.dtype != piece.tensor.dtype:
-                held = torch.empty_like(piece.tensor, device="cpu", pin_memory=piece.tensor.is_cuda)
+                held = self._room(piece.tensor)
                 self.held[piece.key] = held
             held.copy_(piece.tensor, non_blocking=True)
             on_gpu = on_gpu or piece.tensor.is_cuda
@@ -84,6 +88,11 @@ class Saver:
         if on_gpu:
             torch.cuda.synchronize()
         return copies
+
+    def _room(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.files is not None:
+            return self.files.zeros(tensor.numel(), tensor.dtype).view(tensor.shape)
+        return torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
 
     def _run(self, step: int, copies: dict[str, torch.Tensor], notes: dict[str, Any], state: str | None, manifest: Manifest, stalled: float) -> None:
         try:
@@ -98,6 +107,8 @@ class Saver:
         partial = partial_folder(self.folder, step)
         partial.mkdir(parents=True, exist_ok=True)
         written = write_tensors(partial / rank_file(self.rank), copies)
+        if self.files is not None:
+            self.files.check()  # before anything says that the file is good: it may hold what a disk that failed gave back
         write_durably(partial / rank_notes(self.rank), json.dumps({**notes, "file": written.model_dump()}))
         if state is None:
             return

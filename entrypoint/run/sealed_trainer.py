@@ -16,6 +16,8 @@ from entrypoint.run.fragments import FragmentReader
 from entrypoint.run.fsdp import full_state, shard
 from entrypoint.run.gather_rows import GatherRows
 from entrypoint.run.judge import Judge
+from entrypoint.run.mapped_files import MappedFiles
+from entrypoint.run.offload_files import move_to_files
 from entrypoint.run.optimised import Optimised
 from entrypoint.run.pace import Pace
 from entrypoint.run.plugged import Plugged
@@ -54,6 +56,9 @@ class SealedTrainer(Optimised, Weighed):
 
     principal: Principal | None = None
     """Of an adapter that starts as a part of the weights."""
+
+    files: MappedFiles | None = None
+    """Where optimizer and weights lie under `hardware.offload: nvme`."""
 
     checkpoint_manifest: Manifest
     segments: list[dict[str, Any]]
@@ -139,6 +144,8 @@ class SealedTrainer(Optimised, Weighed):
         if self.fsdp:
             shard(self.model, self.fsdp, self.args.device)
         prepared = super()._prepare_for_training(*args)
+        if self.files is not None:
+            move_to_files(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), self.files)
         if self.resumed is not None:
             restore(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks(), self.resumed.reader)
             self.resumed.set_schedule(self, base_optimizer(self._stepping()))

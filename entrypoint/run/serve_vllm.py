@@ -22,9 +22,23 @@ def main() -> None:
         sys.argv += ["--tokenizer", task.tokenizer, "--generation-config", task.tokenizer]
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*api_server.*")
     try:
+        if task.headless:
+            _follow(sys.argv[1:])
+            return
         runpy.run_module(ENGINE, run_name="__main__")
     except KeyboardInterrupt:  # so it takes a SIGTERM, too, until its server is up
         sys.exit(Interrupted.exit_code)
+
+
+def _follow(arguments: list[str]) -> None:
+    """Compute for the first of several nodes, without a server."""
+    from vllm.entrypoints.cli.serve import run_headless
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
+    args.api_server_count = 0
+    run_headless(args)
 
 
 if __name__ == "__main__":

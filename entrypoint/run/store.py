@@ -21,6 +21,7 @@ MADE_BY = {
     "preprocessor": "fetch",
     "plugins": "fetch",
     "prepared": "prepare",
+    "answers": "prepare",
     "trained": "train",
     "exported": "export",
 }

@@ -55,7 +55,7 @@ class Source:
 
     read: int = 0
     letters: int = 0
-    """Of the texts of its rows."""
+    """Of its rows written as JSON; counted where sources take turns."""
 
     rejected: int = 0
     weight: float = 1.0

@@ -119,6 +119,7 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> tuple[Any, An
     from entrypoint.run.bad_steps import BadSteps
     from entrypoint.run.deal import deal
     from entrypoint.run.judge import Judge
+    from entrypoint.run.mapped_files import MappedFiles
     from entrypoint.run.methods import recipe_of
     from entrypoint.run.optimised import training_arguments
     from entrypoint.run.plugged import layers_over, plug_in, trainer_arguments
@@ -164,6 +165,8 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> tuple[Any, An
     given.hand_to(trainer)
     trainer.progress = Progress(events)
     trainer.saver = Saver(Path(task.output) / CHECKPOINTS, job.keep, rank(), ranks(), trainer.progress.sealed)
+    if job.offload == "nvme":
+        trainer.files = trainer.saver.files = MappedFiles(Path(task.output) / CHECKPOINTS)
     trainer.watchdog = Watchdog(job.watchdog_times, job.watchdog_seconds)
     trainer.bad_steps = BadSteps(job.max_bad_steps, _reporter(events, given.rows_of))
     trainer.optimisation, trainer.adapter = job.optimisation, job.adapter
@@ -219,6 +222,8 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
 
     draft = output / f"{WEIGHTS}.draft"
     trainer.save_model(str(draft))  # on every rank: sharded weights are gathered here
+    if trainer.files is not None:
+        trainer.files.check()  # each rank those that it gave
     trainer.accelerator.wait_for_everyone()
     if not is_first():
         return

@@ -186,9 +186,10 @@ def test_every_service_has_an_image(kind: str) -> None:
     assert set(images) == set(SERVICES) - {"gateway"}
     assert SERVICES["gateway"]["image"] == "${REGISTRY:-caisson}/gateway:${TAG:-dev}", "one for every accelerator"
     for name, image in images.items():
-        wanted = {"export": "export", "serve": "serve-vllm"}.get(name, "train")
+        wanted = {"export": "export", "serve": "serve-vllm" if kind == "cpu" else "serve-${ENGINE:-vllm}"}.get(name, "train")
         assert image == f"${{REGISTRY:-caisson}}/{wanted}:${{TAG:-dev}}-{kind}"
-        assert (ROOT / "images" / wanted / "Dockerfile").is_file()
+        for engine in ("vllm", "lmdeploy"):
+            assert (ROOT / "images" / wanted.replace("${ENGINE:-vllm}", engine) / "Dockerfile").is_file()
 
 
 def test_cuda_reserves_gpus() -> None:

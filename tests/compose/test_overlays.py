@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from composed import ACCELERATORS, ROOT, config, needs_compose, read
 
+from schemas.answers_job import KEY_FILE
 from schemas.track import Mlflow, Swanlab, Wandb
 
 # -- trackers that send while training
@@ -35,6 +36,33 @@ def test_config_with_the_overlay(kind: str) -> None:
     assert (before["train"]["network_mode"], after["train"]["network_mode"]) == ("none", "bridge")
     for name in ("user", "read_only", "cap_drop", "security_opt", "tmpfs", "volumes", "image", "command"):
         assert before["train"][name] == after["train"][name]
+
+
+# -- a teacher behind an endpoint
+
+TEACHER = read(ROOT / "compose" / "teacher.yaml")
+
+
+def test_the_teachers_overlay_gives_prepare_a_way_out_and_a_key_and_nothing_else() -> None:
+    assert set(TEACHER["services"]) == {"prepare", "plan", "status"}
+    assert set(TEACHER["services"]["prepare"]) == {"network_mode", "secrets", "environment"}
+    assert all(set(TEACHER["services"][tool]) == {"network_mode"} for tool in ("plan", "status"))
+    assert all(value is None for value in TEACHER["services"]["prepare"]["environment"].values()), "passed on where the host has it"
+    assert KEY_FILE == "/run/secrets/teacher_key"
+    assert TEACHER["services"]["prepare"]["secrets"] == ["teacher_key"] == list(TEACHER["secrets"])
+    assert TEACHER["secrets"]["teacher_key"] == {"file": "${TEACHER_KEY_FILE:-/dev/null}"}
+
+
+@needs_compose
+@pytest.mark.parametrize("kind", ACCELERATORS)
+def test_config_with_the_teachers_overlay(kind: str) -> None:
+    before = config(kind)["services"]
+    after = config(kind, COMPOSE_FILE="compose.yaml:compose/teacher.yaml")["services"]
+    assert {name for name in before if before[name] != after[name]} == {"prepare", "plan", "status"}
+    assert (before["prepare"]["network_mode"], after["prepare"]["network_mode"]) == ("none", "bridge")
+    assert config(kind, COMPOSE_FILE="compose.yaml:compose/teacher.yaml", TEACHER_NETWORK="host")["services"]["prepare"]["network_mode"] == "host"
+    for name in ("user", "read_only", "cap_drop", "security_opt", "tmpfs", "volumes", "image", "command"):
+        assert before["prepare"][name] == after["prepare"][name]
 
 
 # -- several machines

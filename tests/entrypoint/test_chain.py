@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_run import CONFIG, SmallRun
 
-from entrypoint.chain import STAGES, read_spec
+from entrypoint.chain import STAGES, foresee, read_spec
 from entrypoint.status import states
 from schemas.errors import MachineError, SpecError, UsageError
 from schemas.facts import Accelerator, Facts
@@ -217,6 +217,42 @@ def test_another_teacher_trains_anew(taught: SmallRun) -> None:
         if not taught.store.find(step):
             taught._seal(step, "another", "")
     assert taught.chain().plan("train").steps[0].identity != before
+
+
+# -- a teacher behind an endpoint
+
+
+@pytest.fixture
+def asked(run: SmallRun) -> SmallRun:
+    """The same with a teacher that a server has."""
+    text = run.spec_file.read_text().replace("{kind: sft}", "{kind: distil, endpoint: 'http://host/v1', teacher_name: large}")
+    run.spec_file.write_text(text)
+    return run
+
+
+def test_prepare_has_two_steps_and_is_done_after_both(asked: SmallRun) -> None:
+    asked.seal("fetch")
+    steps = asked.chain().plan("prepare").steps
+    assert [(s.stage, bool(s.identity)) for s in steps] == [("prepare", True), ("answers", False)]
+    asked._seal(steps[0], "x", "")
+    steps = asked.chain().plan("prepare").steps
+    assert all(s.identity for s in steps)
+    with pytest.raises(UsageError, match=r"^train: prepare has not finished"):
+        asked.chain().plan("train")
+    assert [(s.stage, s.part, s.state) for s in states(asked.chain(), asked.store)[2:4]] == [("prepare", "", "sealed"), ("prepare", "answers", "absent")]
+    asked._seal(steps[1], "x", "")
+    (step,) = asked.chain().plan("train").steps
+    assert set(step.inputs) == {"model", "prepared", "answers"}
+    assert asked.chain().folder("answers") == step.inputs["answers"]
+
+
+def test_prepare_without_a_network_is_refused_before_it_begins(asked: SmallRun) -> None:
+    asked.seal("fetch")
+    alone = asked.facts().model_copy(update={"network": False})
+    assert [(stage, error.exit_code) for stage, error in foresee(asked.chain(facts=alone), asked.store).refusals] == [("prepare", 3)]
+    for step in (0, 1):
+        asked._seal(asked.chain().plan("prepare").steps[step], "x", "")
+    assert foresee(asked.chain(facts=alone), asked.store).refusals == ()
 
 
 # -- reading the spec

@@ -21,7 +21,13 @@ inside() {    # IMAGE MARKERS PYTEST-ARGUMENTS...
     [ "$code" = 0 ] || [ "$code" = 5 ]    # 5: none of the files that were named has such a test
 }
 
-inside train "image and not serving" "${@:-tests/entrypoint/run}"
-inside serve-vllm "image and serving" "${@:-tests/entrypoint/run}"
+all=
+[ $# -gt 0 ] || { all=1; set -- tests/entrypoint/run tests/entrypoint/plan/test_engine_parsers.py; }
+inside train "image and not serving" "$@"
+inside serve-vllm "image and serving" "$@"
+# LMDeploy's image is for CUDA and has what runs without a GPU tested where it has been built.
+if docker image inspect "${REGISTRY:-caisson}/serve-lmdeploy:${TAG:-dev}-cuda" >/dev/null 2>&1; then
+    ACCELERATOR=cuda inside serve-lmdeploy "image and lmdeploy" tests/entrypoint/plan/test_engine_parsers.py tests/entrypoint/run/test_*lmdeploy*.py
+fi
 # The fault trials are the first process of a container of their own, so the host starts them: a few of each kind.
-[ $# -gt 0 ] || .venv/bin/python -m pytest -m faults tests/faults
+[ -z "$all" ] || .venv/bin/python -m pytest -m faults tests/faults

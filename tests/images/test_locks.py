@@ -8,6 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ("torch", "train", "export", "serve-vllm")
 LOCKS = [ROOT / "images" / image / f"requirements.{accelerator}.txt" for accelerator in ("cpu", "cuda") for image in IMAGES]
+LMDEPLOY = ROOT / "images/serve-lmdeploy/requirements.cuda.txt"
+"""Shares no layer with the others, and has versions of its own."""
+
 HOST = ROOT / "tests/requirements.txt"
 GATEWAY = ROOT / "images/gateway/requirements.txt"
 """One for every accelerator."""
@@ -60,12 +63,12 @@ def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", [*LOCKS, HOST, GATEWAY], ids=ids)
+@pytest.mark.parametrize("path", [*LOCKS, LMDEPLOY, HOST, GATEWAY], ids=ids)
 def test_pinned_and_hashed(path: Path) -> None:
     assert entries(path)
 
 
-@pytest.mark.parametrize("path", [*LOCKS, HOST, GATEWAY], ids=ids)
+@pytest.mark.parametrize("path", [*LOCKS, LMDEPLOY, HOST, GATEWAY], ids=ids)
 def test_answers_its_in_files(path: Path) -> None:
     locked = versions(path)
     accelerator = path.name.split(".")[1]
@@ -124,6 +127,20 @@ def test_the_compiler_is_that_of_torchs_cuda() -> None:
     release = locked["nvidia-cuda-runtime"].split(".")[:2]
     for name in ("nvidia-cuda-nvcc", "nvidia-cuda-crt", "nvidia-nvvm", "nvidia-cuda-nvrtc", "nvidia-cuda-cccl"):
         assert locked[name].split(".")[:2] == release
+
+
+def test_lmdeploy_has_one_cuda() -> None:
+    """Its wheel is built for CUDA 12: from torch 2.11 on there would be two, and two packages that write libnccl.so.2."""
+    locked = versions(LMDEPLOY)
+    nvidia = {name for name in locked if name.startswith("nvidia-")} - {"nvidia-ml-py"}
+    assert nvidia and all(name.endswith("-cu12") for name in nvidia)
+    assert "cuda-toolkit" not in locked and locked["torch"].startswith("2.10.")
+    assert locked["nvidia-cuda-runtime-cu12"].split(".")[:2] == locked["nvidia-cublas-cu12"].split(".")[:2] == ["12", "8"]
+
+
+def test_lmdeploy_renders_templates_as_the_trainer_does() -> None:
+    trainer = versions(ROOT / "images/train/requirements.cuda.txt")
+    assert {name: versions(LMDEPLOY)[name] for name in ("transformers",)} == {"transformers": trainer["transformers"]}
 
 
 def test_the_host_needs_no_torch() -> None:

@@ -99,12 +99,14 @@ VALID = [
     "{}", "{adapter: {kind: auto}}", "{adapter: {kind: full}}", "{adapter: {kind: qlora, rank: auto, alpha: 32, targets: [q_proj]}}",
     "{adapter: {kind: dora}}", "{adapter: {kind: lora+, ratio: 8}}", "{adapter: {kind: freeze, patterns: ['*.mlp.*']}}", "{train: {optimizer: muon}}",
     "{train: {learning_rate: auto, warmup: 5%, epochs: 3}}", "{train: {warmup: 0.05, checkpoint: {every: 10}}}", "{track: []}", "{serve: {engine: vllm}}",
+    "{serve: {engine: lmdeploy, speculative: {kind: eagle3, model: /models/head}, adapters: [{name: a, run: b}], generation: {top_k: 20}}}",
 ]  # fmt: skip
 INVALID = [
     "{train: {learning_rate: fast}}", "{train: {epoch: 3}}", "{adapter: {}}", "{adapter: {kind: full, rank: 4}}", "{adapter: {kind: ia3}}", "{adapter: lora}",
-    "{train: {warmup: 150%}}", "{train: {warmup: 5 %}}", "{train: {seed: -1}}", "{train: {max_steps: 0}}", "{serve: {engine: lmdeploy}}", "{export: []}",
+    "{train: {warmup: 150%}}", "{train: {warmup: 5 %}}", "{train: {seed: -1}}", "{train: {max_steps: 0}}", "{serve: {engine: sglang}}", "{export: []}",
     "{hardware: {strategy: pipeline}}", "{name: My Run}", "{spec: 2}", "{data: {train: []}}", "{train: {learning_rate: null}}", "{method: {kind: grpo}}",
     "{export: [{kind: safetensors}, {kind: safetensors}]}", "{data: {train: [{source: /d, format: alpacca}]}}", "{train: {precision: bf-16}}",
+    "{serve: {speculative: {kind: ngram, model: /m}}}", "{serve: {kv_cache: nf4}}", "{serve: {max_running: 0}}",
 ]  # fmt: skip
 
 

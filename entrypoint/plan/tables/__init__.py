@@ -14,3 +14,9 @@ DEFAULTS: dict[str, Any] = _table("defaults.json")
 
 LOCKS: dict[str, dict[str, str]] = _table("locks.json")
 """sha256 of each image's locked packages, by image and device; written by images/lock.sh."""
+
+ENGINES: dict[str, dict[str, Any]] = _table("engines.json")
+"""What the inference engines of the images know, by engine."""
+
+PARSERS: dict[str, list[dict[str, Any]]] = _table("parsers.json")
+"""Parsers of tool calls and of thinking, by model type and a mark in the chat template; the first that fits."""

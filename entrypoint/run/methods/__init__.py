@@ -1,6 +1,7 @@
 """The methods: each names TRL's trainer, its settings and a collator from prepared rows; what Caisson promises of a run is `sealed_trainer`'s."""
 
 from entrypoint.run.methods.recipe import Recipe
+from schemas.answers_job import Answered
 from schemas.job import TrainJob
 from schemas.method import Cpo, Distil, Dpo, Kto, Orpo, Reward, Simpo
 
@@ -26,6 +27,10 @@ def recipe_of(job: TrainJob, pad: int) -> Recipe:
         from entrypoint.run.methods.distil import distil
 
         return distil(method, job, pad)
+    if isinstance(method, Answered):
+        from entrypoint.run.methods.answered import answered
+
+        return answered(pad)
     from entrypoint.run.methods.text import text
 
     return text(pad)

@@ -46,6 +46,16 @@ def test_offload(strategy: str, moved: list[str]) -> None:
     assert "offload_optimizer" not in told(strategy)["zero_optimization"] and "zero_force_ds_cpu_optimizer" not in told(strategy)
 
 
+@pytest.mark.parametrize("strategy", ["zero1", "zero2", "zero3"])
+def test_files_are_memory_to_it(strategy: str) -> None:
+    found, memory = told(strategy, offload="nvme"), told(strategy, offload="cpu")
+    assert found == memory
+    settings = deepspeed(replace(LOAD, strategy=strategy, offload="nvme"), 1, 1, 1.0, pin=True)
+    assert [s.value for s in settings if s.path.endswith("pin_memory")] == [False] * (2 if strategy == "zero3" else 1)
+    why = next(s.why for s in settings if s.path.endswith("offload_optimizer.device"))
+    assert "lie in files" in why and "docs/decisions/005-offload.md" in why
+
+
 @pytest.mark.parametrize(("given", "live"), [(12_345, 12_345), (None, LIVE)])
 def test_gathered_weights_are_those_that_memory_counts_with(given: int | None, live: int) -> None:
     found = nested(deepspeed(replace(LOAD, strategy="zero3"), 1, 1, 1.0, live=given))["zero_optimization"]

@@ -35,11 +35,12 @@ def refusal(where: Facts, text: str, kind: type[Exception] = MachineError) -> st
     return str(caught.value)
 
 
+@pytest.mark.parametrize("offload", ["cpu", "nvme"])
 @pytest.mark.parametrize("strategy", ["single", "ddp"])
-def test_it_goes_with_zero_only_and_the_neighbour_is_named(strategy: str) -> None:
-    said = refusal(machine(80.0, ram=500.0), f"hardware: {{strategy: {strategy}, offload: cpu}}", UsageError)
-    assert said.startswith(f"hardware.offload: cpu is DeepSpeed's, so {strategy} does not go with it")
-    assert "use strategy: zero2 with offload: cpu" in said
+def test_it_goes_with_zero_only_and_the_neighbour_is_named(strategy: str, offload: str) -> None:
+    said = refusal(machine(80.0, ram=500.0), f"hardware: {{strategy: {strategy}, offload: {offload}}}", UsageError)
+    assert said.startswith(f"hardware.offload: {offload} is DeepSpeed's, so {strategy} does not go with it")
+    assert f"use strategy: zero2 with offload: {offload}" in said
     neighbour = plan_of(machine(80.0, ram=500.0), "hardware: {strategy: zero2, offload: cpu}")
     assert "offload_optimizer" in job_of(neighbour).engine["zero_optimization"]
 
@@ -58,6 +59,39 @@ def test_what_no_card_holds_trains_with_offload() -> None:
     plan = plan_of(machine(48.0, ram=500.0), f"{FULL}hardware: {{strategy: zero2, offload: cpu}}")
     assert job_of(plan).strategy == "zero2"
     assert "use hardware" not in refusal(machine(48.0, ram=64.0), FULL), "this host could not hold it either"
+
+
+def test_what_the_host_does_not_hold_either_trains_with_files() -> None:
+    where = machine(48.0, ram=128.0).model_copy(update={"disk_free_gib": 400.0})
+    assert "use hardware: {strategy: zero2, offload: nvme}, which is much slower" in refusal(where, FULL)
+    plan = plan_of(where, f"{FULL}hardware: {{strategy: zero2, offload: nvme}}")
+    assert job_of(plan).offload == "nvme"
+    assert why(plan, "offload files")[0] == "209.4 of 400.0 GiB on the store"
+    value, reason = why(plan, "offload step")
+    assert value.startswith("at most ") and "GiB are read and written at" in reason
+    assert "use hardware" not in refusal(where.model_copy(update={"disk_free_gib": 100.0}), FULL)
+
+
+def test_a_disk_that_is_too_small_is_refused_with_its_terms() -> None:
+    where = machine(48.0, ram=128.0).model_copy(update={"disk_free_gib": 100.0})
+    said = refusal(where, f"{FULL}hardware: {{offload: nvme}}")
+    assert said.startswith("hardware.offload: nvme fills 209.4 GiB of the store (checkpoint copy 89.75, optimizer 59.83, fp32 weights 29.92, gradients 29.92)")
+    assert "100.0 GiB are free" in said and "offload: cpu" in said
+
+
+@pytest.mark.parametrize(("strategy", "terms"), [("zero2", {"checkpoint copy", "optimizer", "fp32 weights", "gradients"}), ("zero3", {"weights"})])
+def test_files_hold_what_memory_held(strategy: str, terms: set[str]) -> None:
+    where = machine(80.0, ram=900.0).model_copy(update={"disk_free_gib": 900.0})
+    plan = plan_of(where, f"{FULL}hardware: {{strategy: {strategy}, offload: nvme}}")
+    assert all(term in why(plan, "offload files")[1] for term in terms)
+    host = why(plan, "host memory")[1]
+    assert "checkpoint copy" not in host and "optimizer" not in host and "fp32 weights, at the start" in host
+    assert ("weights, at the start 14.96" in host.replace("fp32 weights, at", "")) is (strategy == "zero3")
+
+
+def test_several_nodes_keep_no_such_files_on_their_store() -> None:
+    said = refusal(machine(80.0, ram=500.0), "hardware: {strategy: zero3, offload: nvme, nodes: 2, rendezvous: 'h:29400'}", UsageError)
+    assert "several nodes reach over a network" in said and "use offload: cpu, or one node" in said
 
 
 @pytest.mark.parametrize(("gib", "strategy", "reason"), [(48.0, "zero2", "the weights fit where they compute"), (20.0, "zero3", "layers come one by one")])

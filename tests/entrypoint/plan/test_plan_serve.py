@@ -33,7 +33,7 @@ def flags(plan: Plan) -> dict[str, str]:
 
 COMMON = {
     "--dtype": "bfloat16", "--max-model-len": "512", "--shutdown-timeout": "60",
-    "--disable-fastapi-docs": "", "--generation-config": "auto", "--seed": "17",
+    "--disable-fastapi-docs": "", "--generation-config": "auto", "--seed": "17", "--enable-prefix-caching": "",
 }  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def test_tensor_parallel(cards: tuple[float, ...], parallel: str) -> None:
     """8B: 15 GiB in bf16; a card's room is nine tenths of it."""
     plan = plan_of(facts(*map(card, cards), config=LLAMA_8B), "serve: {max_length: 2048}")
     assert flags(plan)["--tensor-parallel-size"] == parallel
-    assert why(plan, "tensor parallel")[0] == parallel
+    assert why(plan, "serve.tensor_parallel")[0] == parallel
 
 
 def test_heads_divide_evenly() -> None:
@@ -136,6 +136,7 @@ def test_dtype(machine: Facts, dtype: str) -> None:
 
 def test_seed_is_the_run_s() -> None:
     assert flags(plan_of(facts(), "train: {seed: 3}"))["--seed"] == "3"
+    assert flags(plan_of(facts(), "train: {seed: 3}\nserve: {seed: 4}"))["--seed"] == "4"
 
 
 def test_cuda_image_without_a_gpu() -> None:

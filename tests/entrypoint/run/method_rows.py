@@ -73,7 +73,7 @@ def prepared_store(path: Path, store: Path, kind: str, train: list[dict[str, str
     run("fetch", path, "--store", store, cwd=path.parent)
     read = read_spec(path)
     known = Store(store)
-    (step,) = follow(read, machine(read, known), known, "prepare").plan("prepare").steps
+    step = follow(read, machine(read, known), known, "prepare").plan("prepare").steps[0]
     partial = known.partial(step)
     partial.mkdir(parents=True)
     summary = {split: write_split(partial, split, kind, found) for split, found in (("train", train), ("validation", validation))}

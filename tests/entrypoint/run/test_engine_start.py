@@ -54,5 +54,11 @@ log.setLevel("INFO")
 for path in ("/v1/completions?caisson-canary", "/metrics", "/health", "/v1/completions"):
     log.info('%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "POST", path, "1.1", 200)
 """
-    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, input=json.dumps(TASK) + "\n", capture_output=True, text=True)
-    assert said.stdout == '127.0.0.1:1 - "POST /v1/completions HTTP/1.1" 200\n', said.stderr
+    with subprocess.Popen(
+        [sys.executable, "-c", program + "print('end', flush=True)"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout  # open until it has been read: it ends with its supervisor
+        process.stdin.write(json.dumps(TASK) + "\n")
+        process.stdin.flush()
+        assert [process.stdout.readline() for _ in range(2)] == ['127.0.0.1:1 - "POST /v1/completions HTTP/1.1" 200\n', "end\n"]
+        process.kill()

@@ -24,8 +24,20 @@ ENGINES = {
     "zero1-offload": "{strategy: zero1, offload: cpu}",
     "zero2-offload": "{strategy: zero2, offload: cpu}",
     "zero3-offload": "{strategy: zero3, offload: cpu}",
+    "zero1-nvme": "{strategy: zero1, offload: nvme}",
+    "zero2-nvme": "{strategy: zero2, offload: nvme}",
+    "zero3-nvme": "{strategy: zero3, offload: nvme}",
 }
-PAIRS = [*((engine, "full") for engine in ENGINES), ("ddp", "lora"), ("fsdp", "lora"), ("zero3", "lora"), ("zero3-offload", "lora"), ("zero2-offload", "qlora")]
+PAIRS = [
+    *((engine, "full") for engine in ENGINES),
+    ("ddp", "lora"),
+    ("fsdp", "lora"),
+    ("zero3", "lora"),
+    ("zero3-offload", "lora"),
+    ("zero2-offload", "qlora"),
+    ("zero3-nvme", "lora"),
+    ("zero2-nvme", "qlora"),
+]
 
 TOLERANCE = 1e-5
 """Of a loss, relative, in fp32: the sums of a step are made in other parts and another order, which was seen to move a loss by 1e-7."""

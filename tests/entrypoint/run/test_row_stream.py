@@ -14,11 +14,9 @@ from tiny import caisson, rows, run, spec, write_rows
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
-ROWS = 5000
-"""Some eight parts: one ends where a turn of a source does."""
-
-DATA = "{{train: [{{source: {0}}}], validation: 0%, packing: {packing}, streaming: true, max_length: 128, part_tokens: 20000}}"
-TRAIN = "{max_steps: 30, learning_rate: 3.0e-3, batch_tokens: 8000, checkpoint: {every: 3}}"
+ROWS = 300
+DATA = "{{train: [{{source: {0}}}], validation: 0%, packing: {packing}, streaming: true, max_length: 128, part_tokens: 1500}}"
+TRAIN = "{max_steps: 40, learning_rate: 3.0e-3, batch_tokens: 500, checkpoint: {every: 3}}"
 
 
 def streamed(folder, model, jsonl, packing="true", **changes):
@@ -44,7 +42,7 @@ def test_killed_and_gone_on_with_it_ends_bit_for_bit_the_same(tmp_path, model):
     prepared = json.loads(next((store / "tiny" / "prepared").glob("*/report.json")).read_text())
     assert 0 < prepared["train"]["rows"] < ROWS / 3, "prepare ends with the first part"
     curve = assert_exact(path, store, tmp_path)
-    assert len([e for e in curve if "loss" in e]) == 30
+    assert len([e for e in curve if "loss" in e]) == 40
     artifact = artifact_of(tmp_path / "cut")
     report = json.loads((artifact / "report.json").read_text())
     assert report["ended"] and report["train"]["rows"] == ROWS and report["parts"] > 4, "what was trained on is told"
@@ -58,7 +56,7 @@ def test_losses_of_two_processes_are_those_of_one(tmp_path, model):
     run("train", path, "--store", single, cwd=tmp_path)
     run("train", streamed(tmp_path, model, tmp_path / "rows.jsonl", "false", hardware="{strategy: ddp}"), "--store", double, cwd=tmp_path)
     one, two = ([e["loss"] for e in outcome(s)[0] if "loss" in e] for s in (single, double))
-    assert len(one) == 30 and two == pytest.approx(one, rel=1e-5)
+    assert len(one) == 40 and two == pytest.approx(one, rel=1e-5)
 
 
 def test_a_damaged_part_is_prepared_anew(tmp_path, model):
@@ -87,7 +85,7 @@ def test_stopped_it_exits_75_and_goes_on(tmp_path, model):
 
 
 def test_bad_rows_far_behind_end_the_training_with_4(tmp_path, model):
-    path, store = begun(tmp_path, model, found=[*rows(ROWS), *[{"messages": []}] * 300])
+    path, store = begun(tmp_path, model, found=[*rows(ROWS), *[{"messages": []}] * 60])
     said = run("train", path, "--store", store, cwd=tmp_path, code=4)
     assert "`messages` is empty" in said and "rows behind those that are trained on are refused" in said, said
     assert "Traceback" not in said

@@ -1,20 +1,20 @@
 """What lies at a position of a stream of parts."""
 
-import json
 from itertools import pairwise
 
-import numpy as np
 import pytest
 
 pytest.importorskip("transformers")
 
+import numpy as np
 from gate_run import attempt, model
 from tiny import rows
 
-from entrypoint.run import gate, gate_pass
+from entrypoint.run.gate_pass import key_of
 from entrypoint.run.shards import read_shards
 from entrypoint.run.streamed_rows import StreamedRows
 from schemas.errors import MachineError
+from schemas.job import Task
 
 pytestmark = pytest.mark.image
 __all__ = ["attempt", "model"]
@@ -23,17 +23,15 @@ STREAMED = {"validation_share": 0.0, "part_tokens": 2000}
 
 
 @pytest.fixture
-def stream(attempt, monkeypatch):
+def stream(attempt):
     """400 rows in parts, and a function that opens them."""
-    monkeypatch.setattr(gate, "BATCH_ROWS", 16)
-    monkeypatch.setattr(gate_pass, "TURN_ROWS", 16)
     attempt(rows(400), **STREAMED, streaming="head")
     _, output = attempt(rows(400), **STREAMED, streaming="rest")
-    key = json.loads((output / "part-00000.json").read_text())["job"]
+    job = Task.model_validate_json((output.parent / "task.json").read_text()).job
     assert len(list(output.glob("train-*"))) > 2
 
     def opened(pack_length=None, seed=17, reach=8, folder=output):
-        return StreamedRows(folder, key, "text", pack_length, seed, 10_000, reach)
+        return StreamedRows(folder, key_of(job), "text", pack_length, seed, 10_000, reach)
 
     return output, opened
 
@@ -81,7 +79,7 @@ def test_packs_lie_within_a_part(stream):
     assert sorted(row for pack in packs for row in pack) == list(range(400))
     lengths = np.array([len(text) for text in texts(output)])
     assert all(lengths[pack].sum() <= 256 for pack in packs)
-    masked = found[-1 - 3]
+    masked = found[-len(packs)]
     assert len(masked) == 1 and set(masked[0]["labels"].tolist()) == {-100}, "what stands in carries no loss"
 
 
