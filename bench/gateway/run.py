@@ -107,7 +107,7 @@ def real(project: str) -> dict[str, Any]:
     ]
     body = {"model": told["models"][0], "messages": [{"role": "user", "content": "Count up."}], "max_tokens": 16, "temperature": 0, "ignore_eos": True}
     found = {}
-    for connections, requests, rounds in ((1, 20, 12), (8, 48, 10)):
+    for connections, requests, rounds in ((1, 10, 8), (8, 24, 6)):
         for stream in (False, True):
             batches = load(f"{project}_inside", places, {**body, "stream": stream}, connections, requests, rounds)
             label = f"{connections} connections, {'streams' if stream else 'at once'}"
