@@ -85,6 +85,8 @@ def answer(kind: str, choice: Schema) -> Schema:
 
 SCHEMAS: dict[str, Schema] = {
     "Error": record(("error",), error=record(("message",), message=TEXT, type=TEXT, param={"type": ["string", "null"]}, code={"type": ["string", "integer", "null"]})),
+    "BadRequest": {"anyOf": [ref("Error"), {**record(("detail",), detail={}), "title": "a body that is no JSON, in the engine's own words"}]},
+    "Event": {**record(("data",), data=TEXT, event=TEXT), "description": "One of a stream; the last of completions has the data [DONE]."},
     "Model": record(("id", "object"), id=TEXT, object={"const": "model"}),
     "ModelList": record(("object", "data"), object={"const": "list"}, data=many(ref("Model"))),
     "ChatRequest": CHAT_REQUEST,
@@ -123,11 +125,13 @@ def operation(name: str, summary: str, result: str, request: str | None = None) 
     """One endpoint that wants a key."""
     content = as_json(ref(result))
     if request:
-        content |= {"text/event-stream": {"schema": TEXT}}
+        content |= {"text/event-stream": {"schema": ref("Event")}}
     found: Schema = {"operationId": name, "summary": summary, "responses": {"200": {"description": "The answer.", "content": content}}}
     if request:
         found["requestBody"] = {"required": True, "content": as_json(ref(request))}
-    found["responses"] |= {code: {"description": text, "content": as_json(ref("Error"))} for code, text in ERRORS.items()}
+    found["responses"] |= {
+        code: {"description": text, "content": as_json(ref("BadRequest" if code in ("400", "422") else "Error"))} for code, text in ERRORS.items()
+    }
     return found
 
 

@@ -11,7 +11,9 @@ def map_body(context: object, body: object) -> object:
     if isinstance(body, dict):
         if "model" in body:
             body["model"] = os.environ["MODEL"]
-        for field in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
-            if field in body or (field == "max_tokens" and "messages" in body) or (field == "max_tokens" and "prompt" in body):
+        for field in ("max_tokens", "max_completion_tokens"):
+            if field in body or (field == "max_tokens" and {"messages", "prompt"} & set(body)):
                 body[field] = 2
+        if "input" in body:
+            body["max_output_tokens"] = 2
     return body
