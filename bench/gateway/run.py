@@ -55,6 +55,22 @@ def compare(batches: Batches, base: str, other: str) -> dict[str, float]:
     return {"throughput_ratio": round(ratio, 4), **{key: round(value, 3) for key, value in added.items()}}
 
 
+def nginx_seconds(container: str) -> float:
+    """CPU that nginx in a container has used."""
+    stats = docker("exec", container, "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null", code=None).splitlines()
+    return sum(sum(map(int, line.rpartition(")")[2].split()[11:13])) for line in stats if "(nginx)" in line) / os.sysconf("SC_CLK_TCK")
+
+
+def microseconds(network: str, places: list[dict[str, Any]], containers: tuple[str, ...]) -> dict[str, float]:
+    """CPU of nginx a request, over all containers, by place."""
+    found = {}
+    for place in places:
+        before = sum(map(nginx_seconds, containers))
+        load(network, [place], {"model": "m", "messages": []}, 4, 6000, 1)
+        found[place["name"]] = round((sum(map(nginx_seconds, containers)) - before) / 6008 * 1e6)
+    return found
+
+
 def trivial(place: Path) -> dict[str, Any]:
     """In front of nginx that answers by itself."""
     gateway = Gateway(place, LIMITS)
@@ -86,7 +102,7 @@ def trivial(place: Path) -> dict[str, Any]:
         ports = {"bare": ("trivial", 8001), "gateway": (gateway.name, 8000), "nginx alone": ("trivial", 8010), "auth_request": ("trivial", 8011)}
         places = [{"name": label, "host": host, "port": port, "path": CHAT, "key": KEYS["alice"]} for label, (host, port) in ports.items()]
         body = {"model": "m", "messages": [{"role": "user", "content": "hello " * 50}]}
-        found = {}
+        found: dict[str, Any] = {"nginx CPU, microseconds a request": microseconds(gateway.name, places, (gateway.name, name))}
         for connections in (1, 32):
             batches = load(gateway.name, places, body, connections, 2000, 12)
             found[f"{connections} connections"] = {"raw": shorten(batches), **{other: compare(batches, "bare", other) for other in list(ports)[1:]}}
@@ -107,7 +123,7 @@ def real(project: str) -> dict[str, Any]:
     ]
     body = {"model": told["models"][0], "messages": [{"role": "user", "content": "Count up."}], "max_tokens": 16, "temperature": 0, "ignore_eos": True}
     found = {}
-    for connections, requests, rounds in ((1, 20, 12), (8, 48, 10)):
+    for connections, requests, rounds in ((1, 10, 8), (8, 24, 6)):
         for stream in (False, True):
             batches = load(f"{project}_inside", places, {**body, "stream": stream}, connections, requests, rounds)
             label = f"{connections} connections, {'streams' if stream else 'at once'}"

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -192,28 +193,60 @@ def test_serve_reaches_nothing_outside(served: Served) -> None:
 # -- a server that dies and comes back
 
 
+class Streams:
+    """Eight clients that ask one answer after the other."""
+
+    def __init__(self, served: Served):
+        argv = [python_with("openai") / "python", CLIENTS / "streams.py", "8"]
+        self.process = subprocess.Popen(argv, env=served.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.found: list[dict[str, Any]] = []
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.found.append(json.loads(line))
+
+    def clients(self, outcome: str, since: float, until: float = float("inf")) -> set[int]:
+        """Those with such an answer in this time."""
+        return {one["client"] for one in self.found if one["outcome"] == outcome and since <= one["at"] < until}
+
+    def wait_for_full(self, since: float, seconds: float) -> None:
+        """That each client has had a whole answer, and at least so long."""
+        end = time.time() + 300
+        while time.time() < since + seconds or len(self.clients("full", since)) < 8:
+            assert time.time() < end, self.found[-20:]
+            time.sleep(0.5)
+
+    def end(self) -> None:
+        """The answers that run are waited for."""
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.close()
+        self.reader.join(300)
+        self.process.wait(10)
+
+
 def test_streams_through_a_kill_and_a_restart(served: Served, request: pytest.FixtureRequest) -> None:
-    """Eight clients, whose every answer is whole or a clean error. Two minutes beside the restart with --whole, half of one without."""
+    """Every answer is whole or a clean error. Two minutes beside the restart with --whole, half of one without."""
     part = 60 if request.config.getoption("--whole") else 15
-    argv = [python_with("openai") / "python", CLIENTS / "streams.py", "8"]
-    process = subprocess.Popen(argv, env=served.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    start = time.time()
+    streams = Streams(served)
     try:
-        time.sleep(part)
+        streams.wait_for_full(start, part)
         killed = time.time()
         served.project.run("docker", "kill", "--signal", "KILL", served.container("serve"))
         time.sleep(3)
         served.project.compose("up", "--detach", "--no-deps", "serve")
         served.wait_until_ready()
         back = time.time()
-        time.sleep(part)
+        streams.wait_for_full(back, part)
     finally:
-        said, _ = process.communicate("\n", timeout=300)
-    found = [json.loads(line) for line in said.splitlines()]
-    assert [one for one in found if one["outcome"] == "corrupt"] == []
-    assert {one["client"] for one in found if one["at"] < killed and one["outcome"] == "full"} == set(range(8))
-    assert {one["client"] for one in found if killed <= one["at"] < back and one["outcome"] == "error"} == set(range(8))
-    assert {one["client"] for one in found if one["at"] > back and one["outcome"] == "full"} == set(range(8))
-    assert not [one for one in found if one["at"] > back + 5 and one["outcome"] == "error"]
+        streams.end()
+    assert [one for one in streams.found if one["outcome"] == "corrupt"] == []
+    assert streams.clients("error", killed, back) == set(range(8))
+    assert streams.clients("error", back + 5) == set()
 
 
 # -- stop, Ctrl-C, and up again
