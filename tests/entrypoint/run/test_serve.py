@@ -170,8 +170,9 @@ def test_a_wrong_template_is_refused(store: Store, tmp_path: Path) -> None:
         served.remove()
     said = served.said()
     assert "caisson: serve: parity: golden prompt 1 of 6 (row), token 1 of its prompt:" in said, said
-    assert "'<|im_start|>'" in said and "export again" in said and "Traceback" not in said
+    ours = said[said.index("caisson: serve: parity") :]  # vLLM prints a traceback of its own when it is told to stop before anybody asked it
+    assert "'<|im_start|>'" in ours and "export again" in ours and "Traceback" not in ours
     assert served.active()["state"] == "failed"
     assert served.events("parity")[0]["verdict"] == "refused" and served.events("failed")[0]["exit_code"] == 4
-    table = said[said.index("caisson: serve: parity") :].splitlines()
+    table = ours.splitlines()
     assert max(len(line) for line in table if line.startswith("  ") and not line.startswith("    the")) <= 80
