@@ -221,11 +221,12 @@ class Streams:
 
     def end(self) -> None:
         """The answers that run are waited for."""
-        assert self.process.stdin
+        assert self.process.stdin and self.process.stdout
         self.process.stdin.write("\n")
         self.process.stdin.close()
         self.reader.join(300)
         self.process.wait(10)
+        self.process.stdout.close()
 
 
 def test_streams_through_a_kill_and_a_restart(served: Served, request: pytest.FixtureRequest) -> None:

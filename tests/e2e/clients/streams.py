@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 
-import httpx
 import openai
 
 MODEL = os.environ["MODEL"]
@@ -40,10 +39,11 @@ def one(client: openai.OpenAI, number: int) -> tuple[str, str]:
         waits = error.response.headers.get("retry-after")
         is_ours = error.status_code == 503 and waits and error.body
         return ("error" if is_ours else "corrupt"), f"{error.status_code} {error.code}, retry after {waits}"
-    except (openai.APIConnectionError, openai.APIError, httpx.RemoteProtocolError) as error:
+    except openai.APIError as error:
         return "error", f"{type(error).__name__}: {error}"
-    except Exception as error:  # what no client should ever see
-        return "corrupt", f"{type(error).__name__}: {error}"
+    except Exception as error:
+        # A cut in the middle of a stream comes from the client's own HTTP library, as what it is; anything else no client should ever see.
+        return ("error" if type(error).__name__ == "RemoteProtocolError" else "corrupt"), f"{type(error).__name__}: {error}"
 
 
 def work(number: int) -> None:

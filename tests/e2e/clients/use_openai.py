@@ -10,7 +10,8 @@ import openai
 MODEL = os.environ["MODEL"]
 ASKED = [{"role": "user", "content": "What is the weather in Paris?"}]
 CITY = {"type": "object", "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}}, "required": ["city"], "additionalProperties": False}
-TOOL = {"type": "function", "function": {"name": "weather", "description": "The weather of a city.", "parameters": CITY}}
+# Without `strict` vLLM binds a call to JSON, and not to these parameters.
+TOOL = {"type": "function", "function": {"name": "weather", "description": "The weather of a city.", "parameters": CITY, "strict": True}}
 client = openai.OpenAI(max_retries=0, timeout=180)
 
 
