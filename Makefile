@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e test-faults generate generated bench down clean
+.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e test-serving test-faults generate generated bench down clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,14 +46,19 @@ generated: venv ## Check that generated files are current
 generate: venv ## Write the spec's schema, docs/spec.md, cli.md, openapi.json
 	@$(PYTHON) -m schemas.generate && $(PYTHON) images/digests.py && $(PYTHON) -m entrypoint.manual && $(PYTHON) -m entrypoint.openapi
 
-test-light: lint generated ## Tests without images, under a minute
-	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not gpu"
+test-light: lint generated ## Tests without images, some two minutes
+	@$(PYTHON) -m pytest -n 2 -m "not image and not e2e and not clients and not gpu"
 
 test-images: images model venv ## Real tiny runs of each stage, inside its image
 	@bash tests/image/run.sh
 
 test-e2e: images model key venv ## The demo's chain through Compose, with an openai client
 	@$(PYTHON) -m pytest -m e2e tests/e2e
+
+test-serving: images model key venv ## Engines that hang or change, clients of others: half an hour
+	@bash tests/image/run.sh tests/entrypoint/run/test_serve.py tests/entrypoint/run/test_serve_promotion.py tests/entrypoint/run/test_serve_adapters.py \
+		tests/entrypoint/run/test_serve_wishes.py
+	@$(PYTHON) -m pytest -m clients tests/e2e
 
 test-faults: images venv ## Every fault, a hundred kills: hours
 	@$(PYTHON) -m pytest -m faults tests/faults --whole -s

@@ -23,7 +23,7 @@ from project import ROOT, Project
 
 from schemas.serve import Serve
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400), pytest.mark.skipif(not shutil.which("docker"), reason="needs Docker")]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(2400), pytest.mark.skipif(not shutil.which("docker"), reason="needs Docker")]
 
 MODEL = "cpu-smoke"
 HAS_TOOLS = "tool_parser" in Serve.model_fields
