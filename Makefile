@@ -55,7 +55,7 @@ test-images: images model venv ## Real tiny runs of each stage, inside its image
 test-e2e: images model key venv ## The demo's chain through Compose, with an openai client
 	@$(PYTHON) -m pytest -m e2e tests/e2e
 
-test-serving: images model key venv ## Engines that hang or change, clients of others: half an hour
+test-serving: images model key venv ## Engines that hang or change, clients of others: long
 	@bash tests/image/run.sh tests/entrypoint/run/test_serve.py tests/entrypoint/run/test_serve_promotion.py tests/entrypoint/run/test_serve_adapters.py \
 		tests/entrypoint/run/test_serve_wishes.py
 	@$(PYTHON) -m pytest -m clients tests/e2e
