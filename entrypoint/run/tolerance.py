@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from entrypoint.run.greedy import LARGEST_DIFFERENCE, NEAR_TIE
+from entrypoint.run.greedy import LARGEST_DIFFERENCE
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,11 @@ class Tolerance:
     """Over all tokens that both answers share: a shift that no single token shows."""
 
 
-BF16 = Tolerance(NEAR_TIE, LARGEST_DIFFERENCE, 0.1)
-"""Measured: SmolLM2-135M rounded to bf16 moves a token by up to 0.13 (greedy.py). Served by vLLM on a CPU, against the tuned model in fp32: 0.166 at
-most and 0.029 on average over ten prompts, half of the answers parting at a near tie; a two-layer model that learned its rows by heart: 0.030 and 0.0012."""
+BF16 = Tolerance(0.6, LARGEST_DIFFERENCE, 0.1)
+"""Measured: SmolLM2-135M rounded to bf16 moves a token by up to 0.13 (greedy.py). Served by vLLM on a CPU, which also computes in bf16, against the tuned
+model in fp32: 0.166 at most and 0.029 on average over ten prompts, half of the answers parting at a near tie; a two-layer model that learned its rows by
+heart: 0.030 and 0.0012. Each of two choices may move its own way, so twice the largest move may swap them: a lead of 0.35 was lost in the demo. 0.6 has
+room for half as much again; weights that are wrong move the mean, and the tokens before the parting, by far more."""
 
 TOLERANCES = {
     "safetensors": BF16,
