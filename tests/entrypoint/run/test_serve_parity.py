@@ -9,7 +9,7 @@ import pytest
 from answered import ANSWER, Answers, golden
 
 from entrypoint.run.engine_client import Ending
-from entrypoint.run.greedy import LARGEST_DIFFERENCE, NEAR_TIE, Answer
+from entrypoint.run.greedy import LARGEST_DIFFERENCE, Answer
 from entrypoint.run.serve_parity import ROOM, has_template, judge, parting, read_golden
 from entrypoint.run.tolerance import BF16, TOLERANCES, Tolerance, tolerance_of
 from schemas.errors import GateRefused
@@ -53,7 +53,7 @@ def test_a_near_tie_may_swap() -> None:
     assert (outcome.difference, outcome.equal, outcome.ties, outcome.ends) == (None, 0, 1, 0)
 
 
-@pytest.mark.parametrize(("margin", "refused"), [(NEAR_TIE - 0.01, False), (NEAR_TIE, True)])
+@pytest.mark.parametrize(("margin", "refused"), [(BF16.tie - 0.01, False), (BF16.tie, True)])
 def test_how_near_a_tie_is(margin: float, refused: bool) -> None:
     one = golden(Answer(ANSWER.ids, ANSWER.logprobs, [5.0, margin, 5.0, 5.0]))
     outcome = judge(Answers(said=changed([21, 29, 23, 2])), [one], BF16, chat=True)
