@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e test-serving test-faults generate generated bench down clean
+.PHONY: help demo preflight test engine images push model key venv lint test-light test-images test-e2e test-long test-serving test-faults generate generated bench down clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test-images: images model venv ## Real tiny runs of each stage, inside its image
 
 test-e2e: images model key venv ## The demo's chain through Compose, with an openai client
 	@$(PYTHON) -m pytest -m e2e tests/e2e
+
+test-long: images model venv ## Trainings that others stand for in `make test`
+	@LONG=" and long" bash tests/image/run.sh tests/entrypoint/run
 
 test-serving: images model key venv ## Engines that hang or change, clients of others: long
 	@bash tests/image/run.sh tests/entrypoint/run/test_serve.py tests/entrypoint/run/test_serve_promotion.py tests/entrypoint/run/test_serve_adapters.py \

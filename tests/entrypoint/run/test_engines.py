@@ -35,9 +35,8 @@ PAIRS = [
     ("zero3", "lora"),
     ("zero3-offload", "lora"),
     ("zero2-offload", "qlora"),
-    ("zero3-nvme", "lora"),
-    ("zero2-nvme", "qlora"),
 ]
+LONG = [("zero3-nvme", "lora"), ("zero2-nvme", "qlora")]
 
 TOLERANCE = 1e-5
 """Of a loss, relative, in fp32: the sums of a step are made in other parts and another order, which was seen to move a loss by 1e-7."""
@@ -64,7 +63,7 @@ def losses(sources, fetched, tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize(("engine", "adapter"), PAIRS, ids=map("-".join, PAIRS))
+@pytest.mark.parametrize(("engine", "adapter"), [*PAIRS, *(pytest.param(*pair, marks=pytest.mark.long) for pair in LONG)], ids=map("-".join, [*PAIRS, *LONG]))
 def test_the_first_ten_losses_are_those_of_one_process(losses, engine, adapter):
     alone = losses("{strategy: single}", adapter)
     together = losses(ENGINES[engine], adapter)

@@ -49,6 +49,7 @@ def test_two_ranks_compute_the_same_bits_as_in_memory_and_go_on_in_both(tmp_path
     assert list((tmp_path / "files").iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("strategy", "weight"), [("zero2", 0), ("zero3", 4)])
 def test_all_of_it_lies_in_files_that_nobody_has_to_remove(sources, fetched, tmp_path, strategy, weight):
     train = "{max_steps: 400, batch_tokens: 240, checkpoint: {every: 2}}"

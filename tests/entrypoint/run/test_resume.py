@@ -33,7 +33,12 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("adapter", "hardware"), KINDS.values(), ids=KINDS)
+def each(cases):
+    """As pytest takes them; offload to files, whose numbers are those of offload to memory, is among the long ones."""
+    return [pytest.param(*values, id=name, marks=[pytest.mark.long] if "nvme" in name else []) for name, values in cases.items()]
+
+
+@pytest.mark.parametrize(("adapter", "hardware"), each(KINDS))
 def test_killed_in_mid_epoch_it_ends_bit_for_bit_the_same(sources, fetched, tmp_path, adapter, hardware):
     path = spec(tmp_path, *sources, adapter=adapter, hardware=hardware, train=SETTINGS)
     assert_exact(path, fetched, tmp_path)
@@ -62,7 +67,7 @@ MOVES = {
 }
 
 
-@pytest.mark.parametrize(("adapter", "first", "then"), MOVES.values(), ids=MOVES)
+@pytest.mark.parametrize(("adapter", "first", "then"), each(MOVES))
 def test_killed_on_one_engine_it_goes_on_with_another(sources, fetched, tmp_path, adapter, first, then):
     """Loss stream within 1e-3 of an undisturbed run: sums are taken in another order. How often it is saved may change too."""
     before = spec(tmp_path, *sources, adapter=adapter, hardware=f"{{strategy: {first}}}", train=SETTINGS)

@@ -66,6 +66,7 @@ def test_losses_of_two_processes_are_those_of_one(tmp_path, model):
     assert len(one) == 40 and two == pytest.approx(one, rel=1e-5)
 
 
+@pytest.mark.long
 def test_a_damaged_part_is_prepared_anew(tmp_path, model):
     path, store = begun(tmp_path, model)
     whole, cut = (shutil.copytree(store, tmp_path / name) for name in ("whole", "cut"))

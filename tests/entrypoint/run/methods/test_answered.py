@@ -106,6 +106,7 @@ def test_it_comes_nearer_to_its_teacher_on_new_questions(student, server, source
     assert distance(student.artifact / "weights") < 0.5 * distance(sources[0])
 
 
+@pytest.mark.long
 def test_killed_on_two_ranks_it_goes_on_bit_for_bit_and_learns_what_one_learns(sources, server, tmp_path, capfd):
     """99 rows: the last step has three for two ranks; no server is there any more."""
     method = f'{{kind: distil, endpoint: "{server.url}", teacher_name: large, top_k: {K}}}'
