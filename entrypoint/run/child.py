@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -19,15 +21,38 @@ def run_process(argv: tuple[str, ...], environment: dict[str, str], *inherited: 
             child.send_signal(signal.SIGTERM if len(stopped) < 3 else signal.SIGKILL)
 
     # Handlers first: a signal while the child is being started must not end this process alone.
-    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with _waker() as woken, _handlers({signal.SIGTERM: forward, signal.SIGINT: forward, signal.SIGCHLD: lambda *_: None}):
         sys.stdout.flush()
         children.append(
             subprocess.Popen((sys.executable, *argv[1:]), env={**os.environ, **environment}, pass_fds=inherited, preexec_fn=_leave_interrupts_to_the_executor)
         )
         if stopped:
             children[0].send_signal(signal.SIGTERM)
-        return children[0].wait(), bool(stopped)
+        while children[0].poll() is None:
+            os.read(woken, 512)
+        return children[0].returncode, bool(stopped)
+
+
+@contextmanager
+def _waker() -> Iterator[int]:
+    """A pipe that holds a byte for every signal with a handler, from the moment it came. Python runs handlers between its own steps: a signal
+    just before waitpid would be heard only when the child has ended, and a stop that came then was lost until the kill that follows it."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+
+@contextmanager
+def _handlers(new: dict[signal.Signals, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number, handler in new.items()}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -62,3 +62,20 @@ def test_a_command_that_is_stopped_while_it_starts_says_so(number: signal.Signal
     process.send_signal(number)
     _, err = process.communicate(timeout=15)
     assert (process.returncode, err) == (75, f"caisson: stopped by {number.name}\n    run the same command again\n")
+
+
+HEARD_ELSEWHERE = """
+import signal, threading, time
+threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+"""
+ENDS_ON_TERM = "import signal, time\nsignal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})\nprint('ready', flush=True)\ntime.sleep(5)"
+
+
+def test_signal_that_interrupts_no_system_call_goes_on_at_once() -> None:
+    """As one that comes just before the wait for the child: here another thread takes it."""
+    with subprocess.Popen([sys.executable, "-c", HEARD_ELSEWHERE + RUN, ENDS_ON_TERM], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "-15 True\n", "else the child has slept to its end: 0"
