@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.base import Record
 from schemas.code import CodeFacts
+from schemas.rates import Rates
 
 Device = Literal["cpu", "cuda"]
 
@@ -117,6 +118,9 @@ class Facts(Record):
 
     disk_write_gib: Speed | None = None
     """GiB that the store's disk takes a second as checkpoints are written: hashed, one stream, flushed. None: not measured yet."""
+
+    rates: Rates | None = None
+    """As this machine was measured by `caisson calibrate`; None: not yet."""
 
     network: bool = True
     """Whether this process can see any other network interface than loopback."""

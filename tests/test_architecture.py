@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tested_elsewhere import ELSEWHERE
 
 import schemas
 
@@ -50,79 +51,6 @@ ENVIRONMENT = {
     "entrypoint.run.row_stream": "a child inherits a rank's environment without the rank",
     "entrypoint.run.gguf": "only writes: a progress bar switched off before tqdm is imported",
 }
-
-ELSEWHERE = {
-    "entrypoint.__main__": "a few lines; every test that starts `python -m entrypoint` runs them, tests/entrypoint/run/test_child.py stops them early",
-    "entrypoint.options": "a few declarations; tests/entrypoint/test_cli.py",
-    "entrypoint.export_commands": "tests/entrypoint/test_exports.py types them",
-    "entrypoint.plan.tables": "data; tests/entrypoint/plan and the golden plans read it, tests/images/test_locks.py checks its locks",
-    "entrypoint.plan.inputs": "a record with one lookup; every test of a plan goes through it",
-    "entrypoint.plan.serving": "a record and short decisions: tests/entrypoint/plan/test_plan_serve_vllm.py and test_plan_serve_lmdeploy.py",
-    "entrypoint.plan.step": "tests/entrypoint/plan/test_plan_identity.py and the golden plans",
-    "entrypoint.plan.refuse": "tests/entrypoint/plan/test_plan_fetch.py",
-    "entrypoint.run.weights": "one constant",
-    "entrypoint.run.hub_huggingface": "tests/entrypoint/run/test_hubs.py, against a server of its own",
-    "entrypoint.run.hub_modelscope": "tests/entrypoint/run/test_hubs.py",
-    "entrypoint.run.hub_shared": "tests/entrypoint/run/test_hubs.py",
-    "entrypoint.run.transfer": "tests/entrypoint/run/test_fetch.py and test_hubs.py",
-    "entrypoint.run.safetensors_header": "tests/entrypoint/run/test_scan.py",
-    "entrypoint.run.conversation": "tests/entrypoint/run/test_rows.py and test_formats.py have tables of good and bad messages",
-    "entrypoint.run.rejection": "a record; every test of rows reads it",
-    "entrypoint.run.tally": "tests/entrypoint/run/test_data_report.py",
-    "entrypoint.run.verdict": "tests/entrypoint/run/test_prepare.py and test_gate.py: every refusal by its words",
-    "entrypoint.run.muster": "needs ranks that speak to each other: tests/entrypoint/run/test_nodes.py",
-    "entrypoint.run.tolerance": "a table; tests/entrypoint/run/test_serve_parity.py",
-    **dict.fromkeys(
-        ("entrypoint.run." + part for part in ("adapters_served", "engine", "engine_process", "gated", "supervisor")),
-        "needs an engine: tests/entrypoint/run/test_serve.py, with vLLM in its image",
-    ),
-    "entrypoint.run.engine_state": "tests/entrypoint/run/test_resume.py, on every engine; test_resume_optimisation.py, of every optimizer",
-    "entrypoint.run.muon": "tests/entrypoint/run/test_optimised.py",
-    "entrypoint.run.principal": "tests/entrypoint/run/test_adapters.py and test_resume_optimisation.py",
-    **dict.fromkeys(
-        ("entrypoint.run." + part for part in ("answer_files", "answer_forms", "token_texts")),
-        "tests/entrypoint/run/test_answers.py, against a server with a real model",
-    ),
-    "entrypoint.run.deal": "tests/entrypoint/run/test_train.py, test_packed_rows.py and test_row_stream.py: every training is dealt its rows",
-    "entrypoint.run.stream_watch": "tests/entrypoint/run/test_row_stream.py",
-    "entrypoint.run.fsdp": "tests/entrypoint/run/test_resume.py; tests/gpu on a GPU",
-    **dict.fromkeys(
-        ("entrypoint.run." + part for part in ("progress", "token_rows")),
-        "needs torch and trl: tests/entrypoint/run/test_train.py looks at what they say, read and write",
-    ),
-    **dict.fromkeys(
-        ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "pace", "quiet", "sealed_trainer", "serve_vllm", "shards")),
-        "needs torch, transformers, numpy or vllm: the tests of prepare, train and export in an image and the end-to-end test run it",
-    ),
-    "entrypoint.run.methods.counted": "tests/entrypoint/run/methods/test_preference.py, through the trainers that it mends",
-    "entrypoint.run.reward_head": "tests/entrypoint/run/methods/test_reward.py",
-    "entrypoint.run.gather_rows": "needs ranks: tests/entrypoint/run/methods/test_preference.py trains three pairs on two",
-    "entrypoint.run.weighed": "tests/entrypoint/run/methods/test_preference.py for rows, test_train.py and test_resume.py for tokens",
-    **dict.fromkeys(
-        ("entrypoint.run." + part for part in ("adapter_export", "merge_whole", "nf4", "tuned")),
-        "tests/entrypoint/run/test_merged_folder.py, through the leaf of export",
-    ),
-    "entrypoint.run.calibration": "tests/entrypoint/run/test_quality.py, and test_compress.py through its leaf",
-    "entrypoint.run.methods.recipe": "a record; tests/entrypoint/run/methods/test_methods.py makes one of each method",
-    "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",
-    "entrypoint.run.tracker_clients": "tests/entrypoint/run/test_trackers.py, beside a real training in the image",
-    **dict.fromkeys(
-        ("schemas." + part for part in ("adapter", "answers_job", "base", "data", "errors", "job", "load", "manifest", "method", "evaluate", "export", "export_job", "serve", "serve_job", "model", "plan", "shape", "spec", "track", "train", "tree", "unbuilt", "wording", "current", "gateway", "template_marks")),
-        "tests/errors has tables of specs with exact texts, tests/schemas/test_load_mutations.py changes a valid one",
-    ),
-    **dict.fromkeys(
-        ("schemas.code", "schemas.contract", "schemas.plugins"),
-        "tests/entrypoint/plan/test_plan_plugins.py has a table of texts and what is said of them, tests/errors/plugins.txt one of specs",
-    ),
-    "schemas.facts": "tests/entrypoint/test_probe.py makes them, tests/specs/test_specs.py reads the recorded ones",
-    "schemas.packs": "tests/entrypoint/run/test_packing.py compares it with the plain algorithm, tests/entrypoint/plan/test_plan_packing.py counts with it",
-    "schemas.active": "tests/entrypoint/run/test_gateway_state.py reads and writes it",
-    "schemas.gateway_job": "tests/entrypoint/plan/test_plan_gateway.py makes it, tests/entrypoint/run/test_nginx_config.py reads it",
-    "entrypoint.run.gateway": "needs nginx: tests/e2e/test_gateway.py, in its image",
-    "entrypoint.run.nginx_process": "needs nginx: tests/e2e/test_gateway.py, in its image",
-    "schemas.manual": "tests/schemas/test_generate.py",
-}  # fmt: skip
-"""Modules whose test has another name, each with where it is."""
 
 
 def name_of(path: Path) -> str:
