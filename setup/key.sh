@@ -14,7 +14,7 @@ KEYS=$FOLDER/keys
 readable() {    # readable PATH MODE_AS_ROOT MODE_ELSE: for the containers' group, 10001, and for nobody else where that can be had
     if [ "$(id -u)" = 0 ]; then chown root:10001 "$1" && chmod "$2" "$1"; else chmod "$3" "$1"; fi
 }
-make_key() { head -c 32 /dev/urandom | base64 | tr -d '=+/\n'; }
+make_key() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 hash_of() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 write_keys() {    # the new content on stdin; by rename, so that the gateway never reads half a file
     local draft

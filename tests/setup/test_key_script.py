@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -42,7 +43,7 @@ def sha256(key: str) -> str:
 def test_a_first_key_once(script: Script) -> None:
     script()
     key = script.key.read_text()
-    assert len(key.strip()) >= 40 and script.known() == {"default": sha256(key)}
+    assert re.fullmatch("[0-9a-f]{64}", key.strip()) and script.known() == {"default": sha256(key)}
     assert key.strip() not in (script.folder / "keys").read_text()
     before = (script.folder / "keys").stat()
     script()
