@@ -1,0 +1,107 @@
+"""config.json -> the model that would be trained, on no device: names and shapes of everything, and not a byte of it."""
+
+import copy
+import difflib
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from entrypoint.run.leaf import judging
+from schemas.errors import GateRefused, UsageError
+
+SECONDS = 60
+"""After which a config is taken for one that no model has: 80 layers take a fifth of a second."""
+
+AS_PUBLISHED = "bring config.json as it was published, or use another model"
+
+
+def read_config(folder: Path, shown: str) -> Any:
+    """The configuration of a folder's config.json; runs no code that the folder brings. `shown` stands for the folder in texts.
+
+    Raises UsageError for an architecture that transformers here does not have, GateRefused for one that it cannot read.
+    """
+    import transformers
+
+    check_known(_read(folder, shown), shown)
+    with judging(f"{shown}: transformers {transformers.__version__} cannot read config.json", AS_PUBLISHED):
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def build(config: Any, shown: str) -> Any:
+    """The model on the meta device, its shared weights shared. Raises GateRefused for sizes that no model can be built of."""
+    import torch
+    import transformers
+
+    with judging(f"{shown}: transformers {transformers.__version__} cannot build it", AS_PUBLISHED), bounded(shown), torch.device("meta"):
+        return make(config)
+
+
+def make(config: Any, dtype: Any = None) -> Any:
+    """The model of a configuration, which it keeps a copy of; where the caller's device is, and with no values in its weights."""
+    import transformers
+    from transformers.initialization import no_init_weights
+
+    kinds = [transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText, transformers.AutoModelForSeq2SeqLM]
+    kind = next((kind for kind in kinds if type(config) in kind._model_mapping), transformers.AutoModel)  # what training loads by, else what has all weights
+    own = copy.deepcopy(config)
+    with no_init_weights():
+        model = kind.from_config(own, trust_remote_code=False, **({"dtype": dtype} if dtype is not None else {}))
+    model.tie_weights()  # left out with the values
+    return model
+
+
+def check_known(config: dict[str, Any], shown: str) -> None:
+    """Raise UsageError where transformers here has no such architecture: what it is called, who has it, or which name was meant."""
+    import transformers
+
+    name, here = config.get("model_type"), transformers.__version__
+    if name in transformers.CONFIG_MAPPING:
+        return
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"{shown}: config.json names no model_type", AS_PUBLISHED)
+    written = str(config.get("transformers_version") or "")
+    said = f"; the config was written by transformers {written}" if written else ""
+    near = difflib.get_close_matches(name, list(transformers.CONFIG_MAPPING), 1, 0.75)
+    fix = f"build the images with transformers {written} or later" if _is_later(written, here) else "use a model of another architecture"
+    if config.get("auto_map"):
+        fix = "it brings code of its own, which only engines that run such code can load"
+    elif near and not _is_later(written, here):
+        fix = f"the nearest that it has is {near[0]}: correct model_type in config.json if that was meant"
+    raise UsageError(f"{shown}: transformers {here} in this image does not know the architecture {name[:80]!r}{said}", fix)
+
+
+def _read(folder: Path, shown: str) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"{shown}: no config.json", "name a folder of a model") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{shown}: config.json cannot be read: {error}", AS_PUBLISHED) from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{shown}: config.json is no JSON object", AS_PUBLISHED)
+    return found
+
+
+def _is_later(written: str, here: str) -> bool:
+    """Whether one version comes after another, by their numbers."""
+    numbers = [tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) for version in (written, here)]
+    return numbers[0] > numbers[1]
+
+
+@contextmanager
+def bounded(shown: str) -> Iterator[None]:
+    """Raise GateRefused where a config has so many layers that building them has no end in sight; in the main thread, which a leaf's work is."""
+
+    def end(*_: object) -> None:
+        raise GateRefused(f"{shown}: building the model took more than {SECONDS} s: no model has the sizes in its config.json", AS_PUBLISHED)
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
