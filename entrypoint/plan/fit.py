@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from entrypoint.plan.adapter import goes_with
-from entrypoint.plan.memory import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load, host_bytes, training_bytes
+from entrypoint.plan.host_memory import host_bytes
+from entrypoint.plan.load import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load
+from entrypoint.plan.memory import training_bytes
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.offload import AUTOMATIC, room_on_disk
 from entrypoint.plan.optimisation import WHY_WHOLE

@@ -13,7 +13,8 @@ from entrypoint.plan.fit import Fit, fit_of, refuse_all, show_memory
 from entrypoint.plan.fully_shard import fully_shard
 from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
-from entrypoint.plan.memory import Load, live_weights, optimizer_bytes, trained_weights
+from entrypoint.plan.load import Load, optimizer_bytes, trained_weights
+from entrypoint.plan.memory import live_weights
 from entrypoint.plan.method import check_method, learning_rate, method_job, needs_of, show_method, show_teacher, teacher_weights
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from entrypoint.plan.nodes import check_nodes

@@ -7,7 +7,7 @@ from known import LLAMA_8B, card, facts, inputs, spec
 
 from entrypoint.plan import plan_train
 from entrypoint.plan.fit import MARGIN, Fit, fit_of, show_memory
-from entrypoint.plan.memory import GIB, Load
+from entrypoint.plan.load import GIB, Load
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from schemas.errors import MachineError
 from schemas.facts import Accelerator

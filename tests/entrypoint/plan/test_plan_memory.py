@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 from known import LLAMA_8B, ROOT
 
-from entrypoint.plan.memory import BUCKET, GIB, PROCESS_GIB, Load, host_bytes, live_weights, serving_bytes_per_token, training_bytes
+from entrypoint.plan.host_memory import host_bytes, serving_bytes_per_token
+from entrypoint.plan.load import GIB, Load
+from entrypoint.plan.memory import BUCKET, PROCESS_GIB, live_weights, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
 
 PLAIN = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=4096, gradient_checkpointing=False, on_gpu=True)
