@@ -83,7 +83,7 @@ class Chain:
         return Plan(
             name=self.spec.name,
             steps=tuple(s for p in plans for s in p.steps),
-            decisions=tuple(d for p in plans for d in p.decisions),
+            decisions=tuple(d.model_copy(update={"stage": stage}) for stage, p in self.plans.items() for d in p.decisions),
             engine=tuple(s for p in plans for s in p.engine),
             waiting=waiting,
         )

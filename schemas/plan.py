@@ -20,6 +20,12 @@ class Decision(Record):
     source: str = ""
     """Where the rule or the number comes from."""
 
+    parts: dict[str, float] = {}
+    """Of a sum its terms, in the unit of the value."""
+
+    stage: str = ""
+    """That it belongs to, in a plan of several."""
+
 
 class Setting(Record):
     """One value that an engine is told, and its reason."""

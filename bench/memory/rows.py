@@ -25,7 +25,7 @@ def apart() -> list[dict[str, Any]]:
     found = [base | {"dropout": 0.05}, base | {"padded": True}, base | {"padded": True, "checkpointing": True}, base | {"rank": 64}]
     found += [base | {"adapter": "full", "accumulated": True}, base | {"adapter": "full", "accumulated": True, "checkpointing": True}]
     found += [base | {"batch": 16, "checkpointing": True}, base | {"batch": 8, "length": 4096, "checkpointing": True, "shape": "llama3-8b"}]
-    return found + [base | {"adapter": "full", "batch": 16, "checkpointing": True}, base | {"adapters": "bf16", "dropout": 0.05}]
+    return [*found, base | {"adapter": "full", "batch": 16, "checkpointing": True}, base | {"adapters": "bf16", "dropout": 0.05}]
 
 
 def measured() -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import NoReturn
 from entrypoint.plan.adapter import goes_with
 from entrypoint.plan.host_memory import host_bytes
 from entrypoint.plan.load import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load
-from entrypoint.plan.memory import training_bytes
+from entrypoint.plan.memory import peak_moment, training_bytes
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.offload import AUTOMATIC, room_on_disk
 from entrypoint.plan.optimisation import WHY_WHOLE
@@ -54,11 +54,6 @@ class Fit:
         """Whether the host's share fits even where page-locked memory is rounded up to powers of two, as torch's allocator does."""
         return bool(self.host_terms) and 2 * self.host_gib <= MARGIN * self.ram_gib
 
-    def with_rows(self, shape: ModelShape, micro_batch: int) -> "Fit":
-        """The same with so many rows at once."""
-        load = replace(self.load, micro_batch=micro_batch)
-        return replace(self, load=load, terms=training_bytes(shape, load))
-
 
 def fit_of(shape: ModelShape | None, load: Load, facts: Facts) -> Fit:
     """A load on this machine; without a shape nothing is counted."""
@@ -92,13 +87,26 @@ def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts
     )
 
 
-def show_memory(fit: Fit) -> list[Decision]:
+def show_memory(fit: Fit, load: Load, shape: ModelShape) -> list[Decision]:
     """Sums with their terms, of the host too where GPUs compute."""
     source = "formulas in docs/plan.md"
-    found = [Decision(field="memory", value=f"{fit.gib:.1f} of {fit.room_gib:.1f} GiB", why=_terms(fit.terms), source=source)]
+    moment = peak_moment(shape, load)
+    spare = 1 - fit.gib / fit.room_gib
+    why = f"at the peak, {moment}; {spare:.0%} stay free, {1 - MARGIN:.0%} are asked for"
+    found = [Decision(field="memory", value=f"{fit.gib:.1f} of {fit.room_gib:.1f} GiB", why=why, source=source, parts=_parts(fit.terms))]
     if fit.host_terms:
-        found.append(Decision(field="host memory", value=f"{fit.host_gib:.1f} of {fit.ram_gib:.1f} GiB", why=_terms(fit.host_terms), source=source))
+        found.append(
+            Decision(
+                field="host memory", value=f"{fit.host_gib:.1f} of {fit.ram_gib:.1f} GiB", why="of all processes of a machine", source=source,
+                parts=_parts(fit.host_terms),
+            )
+        )  # fmt: skip
     return found
+
+
+def _parts(terms: Mapping[str, float]) -> dict[str, float]:
+    """GiB, largest first, without what does not show."""
+    return {name: round(size / GIB, 2) for name, size in sorted(terms.items(), key=lambda term: -term[1]) if size / GIB >= 0.005}
 
 
 def _terms(terms: Mapping[str, float]) -> str:

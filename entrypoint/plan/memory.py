@@ -50,6 +50,12 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     return found
 
 
+def peak_moment(shape: ModelShape, load: Load) -> str:
+    """Its name."""
+    found = moments(shape, load)
+    return max(found, key=lambda name: sum(found[name].values()))
+
+
 def standing_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     """What lies there all the time between two steps."""
     trained, weights = trained_weights(shape, load), load.shards("weights")

@@ -38,7 +38,7 @@ def step_speed(shape: ModelShape, load: Load, rates: Rates, accumulation: int, t
     there, again, back, loss = forward(shape, load), recomputed(shape, load), backward(shape, load), head(shape, load)
     at_once = max(1.0, load.micro_batch * load.sequences * width)
     whole = there + again + back + loss
-    rate = 1e12 * rates.matmul_tflops.get(_number(load), rates.matmul_tflops.get("fp32", max(rates.matmul_tflops.values())))
+    rate = 1e12 * _tflops(rates, load.precision)
     reach = _reach(shape.hidden, at_once)
     memory = rates.memory_gib * GIB
     parts = {
@@ -60,8 +60,10 @@ def step_speed(shape: ModelShape, load: Load, rates: Rates, accumulation: int, t
     return Speed({name: seconds for name, seconds in found.items() if seconds}, tokens)
 
 
-def _number(load: Load) -> str:
-    return load.precision
+def _tflops(rates: Rates, precision: str) -> float:
+    """Of the run's precision; where it was not measured the slowest that was."""
+    found = [tflops for number, tflops in rates.matmul_tflops.items() if number == precision]
+    return found[0] if found else min(rates.matmul_tflops.values())
 
 
 def _reach(width: int, tokens: float) -> float:
