@@ -83,9 +83,10 @@ class Chain:
         return Plan(
             name=self.spec.name,
             steps=tuple(s for p in plans for s in p.steps),
-            decisions=tuple(d for p in plans for d in p.decisions),
+            decisions=tuple(d.model_copy(update={"stage": stage}) for stage, p in self.plans.items() for d in p.decisions),
             engine=tuple(s for p in plans for s in p.engine),
             waiting=waiting,
+            remedies=tuple(error.fix or "" for _, error in every),
         )
 
 

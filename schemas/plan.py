@@ -20,6 +20,12 @@ class Decision(Record):
     source: str = ""
     """Where the rule or the number comes from."""
 
+    parts: dict[str, float] = {}
+    """Of a sum its terms, in the unit of the value."""
+
+    stage: str = ""
+    """That it belongs to, in a plan of several."""
+
 
 class Setting(Record):
     """One value that an engine is told, and its reason."""
@@ -91,3 +97,6 @@ class Plan(Record):
 
     waiting: tuple[str, ...] = ()
     """Stages that cannot be planned to the end yet, each with what it waits for."""
+
+    remedies: tuple[str, ...] = ()
+    """What to do about each of `waiting`; empty where nothing is known."""

@@ -1,6 +1,6 @@
 """Which weights move: the adapter's numbers, what it goes with, and what a server will make of its rank."""
 
-from entrypoint.plan.memory import SHARD_WEIGHTS, Load
+from entrypoint.plan.load import SHARD_WEIGHTS, Load
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.tables import DEFAULTS, ENGINES
 from schemas.adapter import Freeze, Lora, LoraPlus, LowRank

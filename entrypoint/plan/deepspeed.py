@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from entrypoint.plan.memory import BUCKET, Load
+from entrypoint.plan.load import Load
+from entrypoint.plan.memory import BUCKET
 from schemas.plan import Setting
 
 LIVE = 1_000_000_000

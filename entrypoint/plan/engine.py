@@ -1,6 +1,6 @@
 """How ranks are launched."""
 
-from entrypoint.plan.memory import Load
+from entrypoint.plan.load import Load
 from schemas.facts import Facts
 
 MAX_THREADS = 16

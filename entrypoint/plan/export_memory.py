@@ -1,6 +1,7 @@
 """What an export needs of memory and disk: for merging, for answering, and for compressing."""
 
-from entrypoint.plan.memory import GIB, PROCESS_GIB
+from entrypoint.plan.load import GIB
+from entrypoint.plan.memory import PROCESS_GIB
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from schemas.errors import MachineError
 from schemas.export_job import ExportJob

@@ -1,6 +1,6 @@
 """What torch's FSDP2 is told, value by value with its reason."""
 
-from entrypoint.plan.memory import Load
+from entrypoint.plan.load import Load
 from schemas.plan import Setting
 
 

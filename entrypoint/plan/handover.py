@@ -1,6 +1,6 @@
 """How a new export takes over from the one that serves: beside it where memory holds both, else after it."""
 
-from entrypoint.plan.memory import GIB
+from entrypoint.plan.load import GIB
 from entrypoint.plan.model_shape import ModelShape
 from schemas.facts import Facts
 from schemas.plan import Decision

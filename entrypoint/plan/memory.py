@@ -1,36 +1,20 @@
-"""Bytes of one rank in training, term by term. Formulas and their check against measurements: docs/plan.md."""
+"""Bytes of one rank in training, term by term, at the moment that takes most. Formulas and their check against measurements: docs/plan.md."""
 
-from dataclasses import dataclass
-from typing import Literal
-
+from entrypoint.plan.activations import layer_bytes, mask_bytes, moving_bytes, stream_bytes
+from entrypoint.plan.load import (
+    BYTES,
+    GIB,
+    OWN_WEIGHTS,
+    SHARD_WEIGHTS,
+    Load,
+    base_bytes,
+    optimizer_bytes,
+    trained_layers,
+    trained_weights,
+    trained_width,
+)
+from entrypoint.plan.logits import final_bytes, head_gradient, logits_bytes
 from entrypoint.plan.model_shape import ModelShape
-
-GIB = 1024**3
-
-OWN_WEIGHTS = ("full", "freeze")
-"""Adapters that are none: weights of the model itself are trained."""
-
-OPTIMIZER_BYTES = {"adamw": 8.0, "paged_adamw": 8.0, "adamw_8bit": 2.03125, "paged_adamw_8bit": 2.03125}
-"""Of a trained weight: two moments in fp32, or in 8 bits with an fp32 scale for each 256 of them (bitsandbytes, block-wise)."""
-
-SHARD_WEIGHTS = ("fsdp", "zero3")
-"""Strategies under which no process holds all weights."""
-
-BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
-
-CACHE_BYTES = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
-"""Of an element of a key or a value, without scales."""
-
-NF4_BYTES = 0.516
-"""A weight in NF4 with double quantisation: 4 bits, an 8-bit scale for 64 weights, an fp32 scale for 256 of those (QLoRA paper, section 3)."""
-
-LOGITS_CHUNK = 1024
-"""Tokens whose logits exist at once: TRL computes the loss over the output head in chunks and never holds all of them."""
-
-WHOLE_LOGITS = {"whole": 14, "compared": 68, "answered": 28}
-"""Bytes a logit where a loss holds all of them, with what it keeps for the backward pass: bench/methods measured 10 to 11.4 and 67.5 in fp32;
-in bf16 the softmax of each answer is kept in fp32 beside them, which makes 14 of the first, and 28
-of the 23.9 over a teacher's answers."""
 
 BUCKET = 200_000_000
 """Elements of one communication bucket: large enough to fill NVLink, 0.4 GiB in bf16."""
@@ -38,203 +22,151 @@ BUCKET = 200_000_000
 PROCESS_GIB = 0.6
 """Python, torch and the trainer's libraries before there is a model, with what a first step adds; measured: bench/processes."""
 
-CONTEXT_GIB = 1.4
-"""CUDA context, cuBLAS workspace and what the allocator cannot use."""
+CONTEXT_GIB = 0.9
+"""CUDA context with its kernels, workspaces of cuBLAS, buffers of NCCL: outside of torch's allocator. Not measured for each card."""
 
+FRAGMENTS = 0.03
+"""Of what the allocator hands out: blocks that are rounded up and holes. The program asks for expandable segments, which leave few."""
 
-@dataclass(frozen=True)
-class Load:
-    """What is to be held and computed."""
-
-    adapter: str
-    rank: int
-    precision: str
-    strategy: str
-    ranks: int
-    """Over all nodes."""
-
-    micro_batch: int
-    length: int
-    gradient_checkpointing: bool
-    on_gpu: bool
-    offload: str = "none"
-    nodes: int = 1
-    sequences: int = 1
-    """That a row is computed as: a pair is two."""
-
-    copy: bool = False
-    """Whether a frozen copy of the base lies beside the weights."""
-
-    logits: Literal["chunks", "whole", "compared", "answered", "none"] = "chunks"
-    """How many of a batch's exist at once, and whether with those of a second model."""
-
-    teacher: int = 0
-    """Weights of a second model that only answers."""
-
-    layers: int = 0
-    """Decoder layers that `freeze` trains."""
-
-    tables: int = 0
-    """Tables as large as the vocabulary that are trained whole beside an adapter."""
-
-    optimizer: str = "adamw"
-    all_logits: bool = False
-    """Label smoothing wants those of all tokens at once."""
-
-    @property
-    def tokens(self) -> int:
-        """Computed at once."""
-        return self.micro_batch * self.sequences * self.length
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        return f"{self.adapter} with {self.strategy}" + (f" and offload: {self.offload}" if self.offload != "none" else "")
-
-    @property
-    def ranks_per_node(self) -> int:
-        """Nodes are alike."""
-        return self.ranks // self.nodes
+DEQUANTISED = 2
+"""Copies of the widest 4-bit map in 16 bits: one is multiplied, and one made, transposed or freed late."""
 
 
 def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
-    """Bytes by term for one rank, where it computes."""
-    trained = trained_weights(shape, load)
-    shard_weights = load.ranks if load.strategy in SHARD_WEIGHTS else 1
-    shard_gradients = load.ranks if load.strategy in ("zero2", *SHARD_WEIGHTS) else 1
-    shard_optimizer = load.ranks if load.strategy == "fsdp" or load.strategy.startswith("zero") else 1
-    terms = {
-        "weights": _base_bytes(shape, load) / shard_weights,
-        "gradients": 4 * trained / shard_gradients,
-        "optimizer": optimizer_bytes(shape, load) / shard_optimizer,
-        "activations": _activation_bytes(shape, load),
-        "logits": _logits_bytes(shape, load),
-    }
-    if load.adapter not in OWN_WEIGHTS:
-        terms["adapter"] = 4.0 * trained
+    """Bytes by term for one rank, where it computes, at the peak; some always, the others of the moment that takes most."""
+    found, moment = standing_bytes(shape, load), max(moments(shape, load).values(), key=lambda terms: sum(terms.values()))
+    for name, size in moment.items():
+        if size:
+            found[name] = found.get(name, 0.0) + size
+    if load.on_gpu:
+        found["fragments"] = FRAGMENTS * sum(found.values())
+        found["context"] = CONTEXT_GIB * GIB
+    else:  # one memory for both, and for the program
+        from entrypoint.plan.host_memory import host_bytes
+
+        found["program"] = PROCESS_GIB * GIB
+        for name, size in host_bytes(shape, load).items():
+            found[name] = found.get(name, 0.0) + size / load.ranks
+    return found
+
+
+def peak_moment(shape: ModelShape, load: Load) -> str:
+    """Its name."""
+    found = moments(shape, load)
+    return max(found, key=lambda name: sum(found[name].values()))
+
+
+def standing_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
+    """What lies there all the time between two steps."""
+    trained, weights = trained_weights(shape, load), load.shards("weights")
+    offloaded = load.offload != "none"
+    terms = {} if offloaded and load.strategy == "zero3" else {"weights": base_bytes(shape, load) / weights}
+    if load.adapter not in OWN_WEIGHTS and not (offloaded and load.strategy == "zero3"):
+        terms["adapter"] = float(trained_width(load) * trained) / weights
+    if not offloaded:
+        terms["optimizer"] = optimizer_bytes(shape, load) / load.shards("optimizer")
+        if load.by_deepspeed:
+            terms["fp32 weights"] = 4.0 * trained / load.ranks
     if load.copy:
-        terms["frozen copy"] = _base_bytes(shape, load) / shard_weights
+        terms["frozen copy"] = base_bytes(shape, load) / weights
     if load.teacher:
-        terms["teacher"] = float(BYTES[load.precision] * load.teacher) / (load.ranks if load.strategy == "zero3" else 1)
+        terms["teacher"] = float(load.width * load.teacher) / (load.ranks if load.strategy == "zero3" else 1)
     if load.adapter == "dora":  # each forward pass forms one layer's whole weight with its update, and its norm
         terms["norms of weights"] = 2.0 * BYTES["fp32"] * shape.hidden * shape.intermediate
     if load.adapter == "qlora":
-        terms["dequantised layer"] = 2.0 * max(shape.hidden * shape.intermediate, 1) * 2
+        terms["dequantised layer"] = float(DEQUANTISED * load.width * shape.hidden * shape.intermediate)
     if load.strategy in SHARD_WEIGHTS:
-        terms["gathered layers"] = float(live_weights(shape) * BYTES[load.precision])
-    if load.offload != "none":
-        _move_to_host(terms, shape, load)
-    if load.on_gpu:
-        terms["context"] = CONTEXT_GIB * GIB
-    else:  # one memory for both, and for the program
-        terms["program"] = PROCESS_GIB * GIB
-        for name, size in host_bytes(shape, load).items():
-            terms[name] = terms.get(name, 0.0) + size / load.ranks
+        terms["gathered layers"] = float(live_weights(shape) * load.width)
+    if load.strategy == "ddp":  # its reducer keeps gradients a second time, in buckets
+        terms["buckets"] = float(trained_width(load) * trained)
+    if load.by_deepspeed and not offloaded:  # one fills while the other is reduced
+        terms["buckets"] = 2.0 * load.width * min(trained, BUCKET)
     return terms
 
 
-def host_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
-    """Bytes by term in the host's memory, over all ranks, beside what lies where a rank computes."""
-    trained, width = trained_weights(shape, load), BYTES[load.precision]
-    if load.offload == "nvme":
-        # DeepSpeed makes them in memory; then they move into files. The sum over micro-batches stays.
-        terms = {"fp32 weights, at the start": 4.0 * trained, "gradients": (4.0 + width) * trained}
-        return terms | ({"weights, at the start": float(width * shape.parameters)} if load.strategy == "zero3" else {})
-    # Weights and optimizer of a checkpoint, copied while the training goes on; each rank writes its share.
-    terms = {"checkpoint copy": 4.0 * trained + optimizer_bytes(shape, load)}
-    if load.strategy == "fsdp":  # each rank reads the whole model before it keeps its share; long before the first checkpoint
-        terms["whole weights, at the start"] = max(0.0, load.ranks * _base_bytes(shape, load) - terms["checkpoint copy"])
-    if load.offload == "none":
-        return terms
-    # DeepSpeed's optimizer: fp32 weights and two moments, the gradient of a step in fp32 and the sum over micro-batches before it.
-    terms |= {"fp32 weights": 4.0 * trained, "optimizer": 8.0 * trained, "gradients": (4.0 + width) * trained}
-    if load.strategy == "zero3":
-        terms["weights"] = float(width * shape.parameters)
-    return terms
+def moments(shape: ModelShape, load: Load) -> dict[str, dict[str, float]]:
+    """Terms that come and go, by moment of a step."""
+    tokens, layers, kept = load.tokens, trained_layers(shape, load), layer_bytes(shape, load)
+    gradients = gradient_bytes(shape, load)
+    casts, cast_layer = _casts(shape, load)
+    layer = float(tokens * kept + mask_bytes(load))
+    stream = float(tokens * stream_bytes(shape, load))
+    moving = float(tokens * moving_bytes(shape, load))
+    final = float(tokens * final_bytes(shape, load))
+    again = load.gradient_checkpointing
+    all_layers = shape.layers * stream if again else layers * layer
+    recomputed = layer if again else 0.0
+    held = gradients if load.accumulates else 0.0
+    found = {
+        "end of the forward pass": {
+            "activations": all_layers + final, "logits": logits_bytes(shape, load, "forward"), "gradients": held, "16-bit copies": casts,
+        },
+        "loss": {
+            "activations": all_layers + final, "logits": logits_bytes(shape, load, "backward"), "gradients": held + _head_gradient(shape, load),
+            "16-bit copies": cast_layer if again else casts,
+        },
+        "last layer, backwards": {
+            "activations": all_layers, "recomputed layer": recomputed, "gradients of activations": moving,
+            "gradients": held + _head_gradient(shape, load), "16-bit copies": cast_layer if again else casts,
+        },
+        "first layer, backwards": {
+            "activations": stream if again else layer, "recomputed layer": recomputed, "gradients of activations": moving,
+            "gradients": gradients - _last_gradients(shape, load), "16-bit copies": cast_layer,
+        },
+        "input table, backwards": {"gradients": gradients + _table_gradients(shape, load)},
+        "optimizer's step": {"gradients": _step_gradients(shape, load)},
+    }  # fmt: skip
+    if load.validation_rows:
+        read = load.validation_rows * load.sequences * load.length
+        found["validation"] = {"activations": read * kept + logits_bytes(shape, load, "forward") * read / tokens, "16-bit copies": casts}
+    return found
 
 
-def disk_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
-    """Bytes by term in files, over all ranks."""
-    if load.offload != "nvme":
-        return {}
+def gradient_bytes(shape: ModelShape, load: Load) -> float:
+    """Of all that is trained, at the end of a backward pass; in the type of the weight, on one rank."""
     trained = trained_weights(shape, load)
-    terms = {"optimizer": 8.0 * trained, "fp32 weights": 4.0 * trained, "gradients": 4.0 * trained, "checkpoint copy": 12.0 * trained}
-    return terms | ({"weights": float(BYTES[load.precision] * shape.parameters)} if load.strategy == "zero3" else {})
+    if load.offload != "none" and load.strategy != "zero1":  # zero1 keeps them whole until the step
+        return float(2 * load.width * min(trained, BUCKET))  # one bucket fills while the other is sent
+    return float(trained_width(load) * trained) / load.shards("gradients")
 
 
-def trained_weights(shape: ModelShape, load: Load) -> int:
-    """Weights that move; of freeze those of whole layers alone, since patterns are looked up in the model."""
-    if load.adapter == "full":
-        return shape.parameters
-    if load.adapter == "freeze":
-        return min(load.layers, shape.layers) * (shape.linear_per_layer + 2 * shape.hidden)
-    magnitudes = shape.outputs if load.adapter == "dora" else 0
-    return shape.lora(load.rank) + magnitudes + load.tables * shape.vocabulary * shape.hidden
+def _head_gradient(shape: ModelShape, load: Load) -> float:
+    """There before any layer's; a loss that holds all logits makes it after them."""
+    return head_gradient(shape, load) / load.shards("gradients") if load.logits == "chunks" else 0.0
 
 
-def optimizer_bytes(shape: ModelShape, load: Load) -> float:
-    """What an optimizer keeps of the weights that move, over all ranks."""
-    trained = trained_weights(shape, load)
-    if load.optimizer == "adafactor":  # of each matrix a number for each row and for each column
-        narrow = shape.hidden if load.adapter in OWN_WEIGHTS else load.rank
-        return 4.0 * trained * (1 / narrow + 1 / shape.hidden)
-    if load.optimizer == "muon":  # one moment of each matrix in the layers, two of tables and vectors
-        tables = shape.embedding if load.adapter == "full" else load.tables * shape.vocabulary * shape.hidden
-        return 4.0 * trained + 4.0 * tables
-    return OPTIMIZER_BYTES[load.optimizer] * trained
+def _last_gradients(shape: ModelShape, load: Load) -> float:
+    """Not there yet when the first layer begins its backward pass: its own, and those of an input table that is not the head too."""
+    if load.adapter != "full" or load.accumulates or load.by_deepspeed:
+        return 0.0
+    table = 0 if shape.tied else shape.vocabulary * shape.hidden
+    return 4.0 * (shape.linear_per_layer + table) / load.shards("gradients")
+
+
+def _table_gradients(shape: ModelShape, load: Load) -> float:
+    """Beside those of the weights: autograd makes the input table's, and adds it to the head's where they are one, in new memory."""
+    if load.adapter != "full" and not load.tables:
+        return 0.0
+    tables = (2 if shape.tied else 0) + (1 if load.accumulates else 0)
+    return float(tables * trained_width(load) * shape.vocabulary * shape.hidden)
+
+
+def _step_gradients(shape: ModelShape, load: Load) -> float:
+    """DeepSpeed casts its share to fp32 before it steps."""
+    cast = 4.0 * trained_weights(shape, load) / load.ranks if load.by_deepspeed and load.width == 2 and load.offload == "none" else 0.0
+    return gradient_bytes(shape, load) + cast
+
+
+def _casts(shape: ModelShape, load: Load) -> tuple[float, float]:
+    """16-bit copies that autocast keeps of trained fp32 weights: of all layers until the forward pass ends, and of one layer."""
+    if not load.casts or load.strategy == "fsdp":  # what fsdp gathers is cast already
+        return 0.0, 0.0
+    if load.adapter in OWN_WEIGHTS:
+        return 2.0 * trained_layers(shape, load) * shape.linear_per_layer, 2.0 * shape.linear_per_layer
+    copies = 2.0 * shape.lora(load.rank)
+    return copies, copies / shape.layers
 
 
 def live_weights(shape: ModelShape) -> int:
     """Weights that ZeRO-3 may hold whole on a rank: a layer that computes, the next one, and the input table or the head, which lie in none."""
     return 2 * shape.linear_per_layer + shape.vocabulary * shape.hidden
-
-
-def _move_to_host(terms: dict[str, float], shape: ModelShape, load: Load) -> None:
-    """What offload leaves: weights in the precision that computes, and gradients only while they are reduced."""
-    trained, width = trained_weights(shape, load), BYTES[load.precision]
-    del terms["optimizer"]
-    if load.adapter in OWN_WEIGHTS:
-        terms["weights"] = float(width * shape.parameters)
-    else:
-        terms["adapter"] = float(width * trained)
-    if load.strategy == "zero3":
-        del terms["weights"]
-        terms.pop("adapter", None)
-    if load.strategy != "zero1":  # zero1 keeps them whole until the step
-        terms["gradients"] = float(2 * width * min(trained, BUCKET))  # one bucket fills while the other is sent
-
-
-def _base_bytes(shape: ModelShape, load: Load) -> float:
-    if load.adapter == "full":
-        return 4.0 * shape.parameters  # fp32 masters under autocast: bf16 updates get lost
-    if load.adapter == "freeze":
-        trained = trained_weights(shape, load)
-        return 4.0 * trained + float(BYTES[load.precision]) * (shape.parameters - trained)
-    if load.adapter == "qlora":
-        return NF4_BYTES * shape.layers * shape.linear_per_layer + 2.0 * shape.embedding
-    return float(BYTES[load.precision]) * shape.parameters
-
-
-def _logits_bytes(shape: ModelShape, load: Load) -> float:
-    """In chunks: one of them, its softmax and gradient in fp32. Whole, compared with a teacher's, or with its answers: of every token."""
-    if load.logits == "none":
-        return 0.0
-    if load.logits in WHOLE_LOGITS:
-        return float(load.tokens * shape.vocabulary * WHOLE_LOGITS[load.logits])
-    at_once = min(load.tokens, LOGITS_CHUNK) + (load.tokens if load.all_logits else 0)  # where all exist, the pass beside them keeps a chunk too
-    return float(at_once * shape.vocabulary * (BYTES[load.precision] + 8))
-
-
-def _activation_bytes(shape: ModelShape, load: Load) -> float:
-    """Kept for the backward pass: per token and layer 8 vectors of the hidden size, keys and values, 4 of the MLP's, and two fp32 norms."""
-    kv = shape.kv_heads * shape.head_dim
-    layer = (8 * shape.hidden + 2 * kv + 4 * shape.intermediate) * BYTES[load.precision] + 8 * shape.hidden
-    tokens = load.tokens
-    if load.gradient_checkpointing:
-        return tokens * (shape.layers * shape.hidden * BYTES[load.precision] + layer)
-    return float(tokens * shape.layers * layer)
-
-
-def serving_bytes_per_token(shape: ModelShape, kept: str | None = None) -> float:
-    """Keys and values of one token, all layers; in 16 bits where nothing is said."""
-    return 2 * CACHE_BYTES[kept or "bf16"] * shape.layers * shape.kv_heads * shape.head_dim

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from entrypoint.plan.adapter import PRINCIPAL
-from entrypoint.plan.memory import OWN_WEIGHTS
+from entrypoint.plan.load import OWN_WEIGHTS
 from entrypoint.plan.model_shape import read_shape
 from entrypoint.plan.tables import DEFAULTS
 from schemas.answers_job import Answered

@@ -8,6 +8,10 @@ LARGEST_SIZE = 2**31 - 1
 """Beyond this a number in a config is no size of a layer."""
 
 
+HEAD_NORMS = ("qwen3", "gemma3", "olmo2", "olmo3")
+"""Model types that norm each head of q and k."""
+
+
 @dataclass(frozen=True)
 class ModelShape:
     """Sizes of a decoder with attention and a gated MLP; counts are of weights, not bytes."""
@@ -20,6 +24,8 @@ class ModelShape:
     head_dim: int
     vocabulary: int
     tied: bool
+    head_norms: bool = False
+    """Whether each head of q and k is normed, as in Qwen3."""
 
     @property
     def linear_per_layer(self) -> int:
@@ -65,6 +71,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape | None:
             head_dim=_size(config.get("head_dim") or hidden // heads),
             vocabulary=_size(config["vocab_size"]),
             tied=bool(config.get("tie_word_embeddings", False)),
+            head_norms=str(config.get("model_type", "")).startswith(HEAD_NORMS),
         )
     except (KeyError, TypeError):
         return None

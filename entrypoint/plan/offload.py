@@ -1,6 +1,7 @@
 """Offload to the host's memory or to files: what it goes with, and whether there is room."""
 
-from entrypoint.plan.memory import GIB, Load, disk_bytes
+from entrypoint.plan.host_memory import disk_bytes
+from entrypoint.plan.load import GIB, Load
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.tables import DEFAULTS
 from schemas.errors import MachineError, UsageError

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from entrypoint.plan.memory import GIB, Load
+from entrypoint.plan.load import GIB, Load
 from entrypoint.plan.tables import DEFAULTS
 from schemas.facts import Facts
 from schemas.plan import Decision

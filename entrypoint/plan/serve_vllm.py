@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from entrypoint.plan.memory import GIB, serving_bytes_per_token
+from entrypoint.plan.host_memory import serving_bytes_per_token
+from entrypoint.plan.load import GIB
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.serving import Serving
 from schemas.errors import MachineError

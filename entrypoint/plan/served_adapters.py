@@ -5,7 +5,7 @@ from typing import Any
 
 from entrypoint.plan.engine_choice import Choice
 from entrypoint.plan.inputs import Inputs
-from entrypoint.plan.memory import OWN_WEIGHTS
+from entrypoint.plan.load import OWN_WEIGHTS
 from entrypoint.plan.tables import ENGINES
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts

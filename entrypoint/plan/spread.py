@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from entrypoint.plan.engine_choice import Choice
-from entrypoint.plan.memory import GIB
+from entrypoint.plan.load import GIB
 from entrypoint.plan.model_shape import ModelShape
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts

@@ -4,7 +4,8 @@ import pytest
 from known import H100, LLAMA_8B, TINY, facts, job_of, plan_of, refusal, why
 
 from entrypoint.plan.adapter import PRINCIPAL, SERVED_RANKS, goes_with
-from entrypoint.plan.memory import GIB, Load, optimizer_bytes, trained_weights, training_bytes
+from entrypoint.plan.load import GIB, Load, optimizer_bytes, trained_weights
+from entrypoint.plan.memory import training_bytes
 from entrypoint.plan.model_shape import read_shape
 from entrypoint.plan.tables import DEFAULTS
 from schemas.errors import UsageError

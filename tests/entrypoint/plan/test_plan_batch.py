@@ -4,7 +4,7 @@ import pytest
 from known import H100, facts, spec
 
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
-from entrypoint.plan.memory import Load
+from entrypoint.plan.load import Load
 from entrypoint.plan.saves import Saves, saves_of
 from schemas.plan import Decision
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from entrypoint.plan.deepspeed import LIVE, deepspeed, nested
-from entrypoint.plan.memory import Load
+from entrypoint.plan.load import Load
 from schemas.plan import Setting
 
 LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="zero2", ranks=2, micro_batch=1, length=128, gradient_checkpointing=False, on_gpu=True)

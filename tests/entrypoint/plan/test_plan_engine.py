@@ -6,7 +6,7 @@ import pytest
 from known import H100, facts
 
 from entrypoint.plan.engine import environment, launcher
-from entrypoint.plan.memory import Load
+from entrypoint.plan.load import Load
 
 LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=128, gradient_checkpointing=False, on_gpu=True)
 

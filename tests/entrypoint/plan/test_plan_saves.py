@@ -6,7 +6,7 @@ import pytest
 from known import H100, LLAMA_8B, facts, inputs, spec, why
 
 from entrypoint.plan import plan_train
-from entrypoint.plan.memory import GIB, Load
+from entrypoint.plan.load import GIB, Load
 from entrypoint.plan.saves import APART, COMPOSE_GRACE, COST, END_SECONDS, STEP_SECONDS, saves_of
 from entrypoint.plan.tables import DEFAULTS
 from schemas.facts import Facts

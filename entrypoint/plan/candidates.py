@@ -1,0 +1,44 @@
+"""Ways to train that a spec leaves open: adapters, strategies, recomputation, the preferred first."""
+
+from dataclasses import replace
+
+from entrypoint.plan.adapter import adapter_kinds, goes_with, layers_of, rank_of, tables_of
+from entrypoint.plan.batch import Rows
+from entrypoint.plan.load import Load
+from entrypoint.plan.method import needs_of, teacher_weights
+from entrypoint.plan.offload import AUTOMATIC
+from entrypoint.plan.optimisation import strategies
+from schemas.errors import UsageError
+from schemas.facts import Facts
+from schemas.spec import Spec
+
+CPU_RANKS = 2
+"""Processes of a multi-process strategy on CPUs: enough to exercise it; a CPU gains nothing from more. Several nodes have one each."""
+
+
+def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Load]:
+    """Whole copies before shards, kept activations before recomputed ones, 16-bit weights before 4-bit ones; each with as few rows at once as goes."""
+    gpus = len(facts.accelerators)
+    offload, nodes = spec.hardware.offload, spec.hardware.nodes
+    automatic = AUTOMATIC if offload != "none" else ["single"] if gpus < 2 and nodes == 1 else ["ddp", "zero2", "zero3"]
+    wanted = spec.hardware.strategy
+    engines = [wanted] if wanted else strategies(spec, automatic)
+    if wanted == "fsdp" and precision == "fp16":
+        raise UsageError("hardware.strategy: fsdp does not scale losses, which fp16 needs", "use strategy: zero3, or ddp, with fp16")
+    recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
+    found = []
+    for kind in adapter_kinds(spec):
+        needs = needs_of(spec.method, kind)
+        for strategy in engines:
+            if not goes_with(kind, strategy):
+                continue
+            ranks = 1 if strategy == "single" else nodes * gpus or max(nodes, CPU_RANKS)
+            made = Load(
+                kind, rank_of(spec), precision, strategy, ranks, needs.rows, rows.longest, False, bool(gpus), offload, nodes,
+                sequences=needs.sequences, copy=needs.copy, logits=needs.logits, teacher=teacher_weights(spec, facts),
+                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer,
+                all_logits=bool(spec.train.label_smoothing or spec.plugins.loss or spec.plugins.metric),
+                dropout=bool(getattr(spec.adapter, "dropout", 0.0)), validation_rows=spec.train.validation.batch_rows or 0,
+            )  # fmt: skip
+            found += [replace(made, gradient_checkpointing=again) for again in recompute]
+    return found
