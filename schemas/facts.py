@@ -9,7 +9,16 @@ from schemas.base import Record
 from schemas.code import CodeFacts
 from schemas.rates import Rates
 
-Device = Literal["cpu", "cuda"]
+Platform = Literal["cuda", "rocm", "npu", "mps"]
+"""NVIDIA, AMD, Huawei Ascend, Apple."""
+
+Device = Literal["cpu", "cuda", "rocm", "npu", "mps"]
+
+IMAGES = ("cpu", "cuda")
+"""What there are images for. The other devices can be described, and a plan for one says that nothing computes there."""
+
+MOST = 1024
+"""Accelerators of one machine."""
 
 SLOWEST = 1e-3
 """GiB a second: a megabyte, which any disk takes that a store can lie on."""
@@ -25,22 +34,72 @@ def _printable(value: str) -> str:
     return value
 
 
+class Link(Record):
+    """How an accelerator reaches its neighbours."""
+
+    kind: Literal["nvlink", "pcie", "xgmi", "hccs", "none"]
+    """none: it is alone."""
+
+    gib_per_second: Speed | None = None
+    """That it can send at once over all its links, GiB a second one way, as the links promise; None: not known."""
+
+
 class Accelerator(Record):
-    """One accelerator."""
+    """One accelerator. None: not known."""
+
+    kind: Platform = "cuda"
 
     name: Annotated[str, Field(max_length=200), AfterValidator(_printable)]
     """As the driver reports it."""
 
     memory_gib: Size
-    """All of its memory, GiB."""
+    """All of its memory, GiB; of Apple's the machine's, which it shares."""
 
-    compute_capability: Annotated[str, Field(pattern=r"^[0-9]{1,2}\.[0-9]$")]
-    """Such as 9.0."""
+    memory_free_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Of it free when it was looked at, GiB."""
+
+    compute_capability: Annotated[str, Field(pattern=r"^[0-9]{1,2}\.[0-9]$")] | None = None
+    """NVIDIA's, such as 9.0; the others have none."""
+
+    bf16: bool | None = None
+    """Whether it has bf16 matrix units, where that is said; else its compute capability decides."""
+
+    fp8: bool | None = None
+    """The same of fp8."""
+
+    memory_gib_per_second: Speed | None = None
+    """That its memory promises, GiB a second."""
+
+    link: Link | None = None
+
+    driver: Annotated[str, Field(max_length=100), AfterValidator(_printable)] | None = None
+    """Version of its driver."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Accelerator":
+        if self.kind == "cuda" and self.compute_capability is None:
+            raise PydanticCustomError("capability", "compute_capability is missing: kind cuda has one, such as 9.0")
+        if self.kind != "cuda" and self.compute_capability is not None:
+            raise PydanticCustomError("capability", "compute_capability is NVIDIA's: only kind cuda has one")
+        if self.memory_free_gib is not None and self.memory_free_gib > self.memory_gib:
+            raise PydanticCustomError("free", "memory_free_gib is more than memory_gib")
+        return self
 
     @property
     def has_bf16(self) -> bool:
         """bf16 matrix units came with compute capability 8.0 (CUDA C++ programming guide, arithmetic instructions)."""
-        return float(self.compute_capability) >= 8.0
+        return self.bf16 if self.bf16 is not None else self.generation >= (8, 0)
+
+    @property
+    def has_fp8(self) -> bool:
+        """fp8 matrix units came with compute capability 8.9 (the same guide)."""
+        return self.fp8 if self.fp8 is not None else self.generation >= (8, 9)
+
+    @property
+    def generation(self) -> tuple[int, int]:
+        """The compute capability as numbers; (0, 0) where there is none."""
+        major, _, minor = (self.compute_capability or "0.0").partition(".")
+        return int(major), int(minor)
 
 
 class ModelFacts(Record):
@@ -101,14 +160,22 @@ class Facts(Record):
     """This machine, the image's kind, and the local sources of one spec."""
 
     device: Device
-    """What this image computes on."""
+    """What this image computes on; outside an image, what this machine has. Images are built for cpu and cuda."""
 
-    accelerators: tuple[Accelerator, ...] = ()
+    accelerators: Annotated[tuple[Accelerator, ...], Field(max_length=MOST)] = ()
+    """All of the device's kind; of others none."""
+
+    cpu_name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
+    """As the system reports it."""
+
     cpu_cores: Annotated[int, Field(ge=1, le=100_000)]
     """Cores that this process may use."""
 
     ram_gib: Size
     """Memory that this process may use, GiB: the machine's, or less under a container limit."""
+
+    ram_free_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Of it free when it was looked at, GiB; None: not looked."""
 
     disk_free_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Free space of the store, GiB."""
@@ -150,9 +217,14 @@ class Facts(Record):
     """Which of several nodes that serve one model this is."""
 
     @model_validator(mode="after")
-    def _accelerators_belong_to_cuda(self) -> "Facts":
+    def _agrees(self) -> "Facts":
         if self.device == "cpu" and self.accelerators:
             raise PydanticCustomError("device", "device is cpu and accelerators are named: one of the two is wrong")
+        if other := next((one.kind for one in self.accelerators if one.kind != self.device), None):
+            words = {"device": self.device, "kind": other}
+            raise PydanticCustomError("device", "device is {device} and an accelerator is of kind {kind}: all are of the device's", words)
+        if self.ram_free_gib is not None and self.ram_free_gib > self.ram_gib:
+            raise PydanticCustomError("free", "ram_free_gib is more than ram_gib")
         return self
 
     @property
@@ -163,4 +235,4 @@ class Facts(Record):
     @property
     def oldest(self) -> Accelerator:
         """The accelerator with the lowest compute capability; all compute alike."""
-        return min(self.accelerators, key=lambda one: tuple(map(int, one.compute_capability.split("."))))
+        return min(self.accelerators, key=lambda one: one.generation)

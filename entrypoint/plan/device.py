@@ -1,17 +1,34 @@
 """What the device of a machine can compute, and what it cannot."""
 
+from collections import Counter
+from typing import Literal
+
 from schemas.errors import MachineError
 from schemas.facts import Facts
 from schemas.plan import Decision
 from schemas.spec import Spec
 
+NAMES = {"rocm": "AMD's ROCm", "npu": "Huawei's Ascend", "mps": "Apple's Metal"}
 
-def check_device(facts: Facts) -> None:
-    """Raise MachineError where the CUDA image runs and no GPU can be seen."""
+
+def check_device(facts: Facts) -> Literal["cpu", "cuda"]:
+    """What the image computes on. Raise MachineError where the CUDA image runs and no GPU can be seen, or no image computes on what there is."""
     if facts.device == "cuda" and not facts.accelerators:
         raise MachineError(
             "the CUDA image sees no GPU", "check the driver with nvidia-smi and the container toolkit with `caisson doctor`, or set ACCELERATOR=cpu"
         )
+    return check_image(facts)
+
+
+def check_image(facts: Facts) -> Literal["cpu", "cuda"]:
+    """What there is an image for. Raise MachineError for a device that none is built for."""
+    if facts.device == "cpu" or facts.device == "cuda":
+        return facts.device
+    have = ", ".join(f"{count} x {name}" for name, count in Counter(one.name for one in facts.accelerators).items())
+    raise MachineError(
+        f"no image computes on {NAMES[facts.device]}" + (f" ({have})" if have else "") + ": there are images for cpu and cuda",
+        'plan for its processor: set CAISSON_ACCELERATOR=cpu, or in the facts write "device": "cpu" and take out `accelerators`',
+    )
 
 
 def show_unlike(facts: Facts) -> list[Decision]:

@@ -3,6 +3,7 @@
 from typing import cast
 
 from entrypoint.plan.compress import compress_job, compress_words
+from entrypoint.plan.device import check_image
 from entrypoint.plan.export_memory import disk_of, memory_decisions
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.model_shape import read_shape
@@ -28,6 +29,7 @@ MERGED = Safetensors(kind="safetensors")
 def plan_export(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """A step for each entry of the spec, the merged model first where there is one: the others are made from it."""
     _refuse(spec)
+    check_image(facts)
     steps, decisions = [], []
     base_job = _base_job(spec, inputs)
     entries = ordered(spec)

@@ -17,7 +17,7 @@ HAVE: dict[tuple[str, str | None], tuple[CacheType, ...]] = {
 ON_CPU: tuple[CacheType, ...] = ("bf16", "fp8")
 """vllm/v1/attention/backends/cpu_attn.py."""
 
-FP8_FROM = {"vllm": 8.0, "lmdeploy": 8.9}
+FP8_FROM = {"vllm": (8, 0), "lmdeploy": (8, 9)}
 """Compute capability. vLLM: FlashInfer reads fp8 from 8.0 on, FlashAttention from 9.0. LMDeploy: triton has the type e4m3 from 8.9 on."""
 
 
@@ -35,12 +35,13 @@ def decide_cache(serve: Serve, choice: Choice, facts: Facts, shape: ModelShape |
     if facts.device == "cpu" and wanted == "fp8":
         _check_cpu(facts, shape)
     if facts.accelerators:
-        capability = float(facts.oldest.compute_capability)
+        least = FP8_FROM[choice.engine]
         if wanted == "bf16" and not facts.oldest.has_bf16:
             raise MachineError(f"serve.kv_cache: {facts.oldest.name} has no bf16", "write kv_cache: int8 or auto")
-        if wanted == "fp8" and capability < FP8_FROM[choice.engine]:
+        if wanted == "fp8" and facts.oldest.generation < least:
             raise MachineError(
-                f"serve.kv_cache: fp8 needs compute capability {FP8_FROM[choice.engine]} with {choice.name}; {facts.oldest.name} has {capability}",
+                f"serve.kv_cache: fp8 needs compute capability {least[0]}.{least[1]} with {choice.name}; "
+                f"{facts.oldest.name} has {facts.oldest.compute_capability}",
                 "write kv_cache: int8 or auto",
             )
     decisions.append(Decision(field="serve.kv_cache", value=wanted, why="set in the spec"))

@@ -50,7 +50,7 @@ def roles_of(spec: Spec) -> tuple[str, ...]:
 
 def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     """One step over the fetched model and the prepared shards."""
-    check_device(facts)
+    device = check_device(facts)
     check_plugins(spec)
     decisions: list[Decision] = [*show_unlike(facts), *check_code(spec, facts, OF_TRAIN)]
     check_offload(spec)
@@ -79,7 +79,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     job = TrainJob(
         method=method_job(spec.method),
         adapter=adapter,
-        device=facts.device,
+        device=device,
         strategy=fit.load.strategy,
         ranks=fit.load.ranks,
         engine=nested(settings),

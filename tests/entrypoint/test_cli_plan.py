@@ -56,7 +56,7 @@ def test_plan_that_contradicts_itself_ends_with_2(caisson: Caisson, run: SmallRu
     [
         (b"{", "not a facts file: Invalid JSON: EOF while parsing an object at line 1 column 1"),
         (b"{}", "device: not a facts file: Field required"),
-        (b'{"device": "tpu"}', "device: not a facts file: Input should be 'cpu' or 'cuda'"),
+        (b'{"device": "tpu"}', "device: not a facts file: Input should be 'cpu', 'cuda', 'rocm', 'npu' or 'mps'"),
         (CPU2.read_bytes().replace(b'"cpu_cores": 2', b'"cpu_cores": "two"'), "cpu_cores: not a facts file"),
         (CPU2.read_bytes().replace(b'"cpu_cores"', b'"cores"'), "cpu_cores: not a facts file: Field required"),
         (CPU2.read_bytes().replace(b'"cpu_cores": 2', b'"cpu_cores": 0'), "cpu_cores: not a facts file: Input should be greater than or equal to 1"),

@@ -20,3 +20,7 @@ ENGINES: dict[str, dict[str, Any]] = _table("engines.json")
 
 PARSERS: dict[str, list[dict[str, Any]]] = _table("parsers.json")
 """Parsers of tool calls and of thinking, by model type and a mark in the chat template; the first that fits."""
+
+ACCELERATORS: dict[str, Any] = _table("accelerators.json")
+"""Kinds of accelerator: TFLOP/s, memory in GB a second, `link_gb` one way over all links; `words` that their name has; `reached`, the parts of these
+peaks that a training reaches."""

@@ -3,7 +3,7 @@
 import pytest
 from known import H100, T4, card, facts, inputs, spec
 
-from entrypoint.plan import plan_train
+from entrypoint.plan import plan_export, plan_serve, plan_train
 from entrypoint.plan.device import check_device, decide_precision, show_unlike
 from schemas.errors import MachineError
 from schemas.facts import Accelerator
@@ -80,3 +80,31 @@ def test_unlike_gpus_are_said() -> None:
 
 def test_the_plan_of_training_shows_it() -> None:
     assert "GPUs" in {decision.field for decision in plan_train(spec("hardware: {strategy: ddp}"), facts(H100, T4), inputs()).decisions}
+
+
+MI300X = Accelerator(kind="rocm", name="AMD Instinct MI300X", memory_gib=192, bf16=True)
+
+
+@pytest.mark.parametrize("make", [plan_train, plan_export, plan_serve])
+def test_devices_without_an_image_are_refused_by_name(make) -> None:
+    machine = facts().model_copy(update={"device": "rocm", "accelerators": (MI300X,) * 8})
+    with pytest.raises(MachineError) as caught:
+        make(spec(""), machine, inputs())
+    assert caught.value.exit_code == 3
+    assert str(caught.value).startswith(
+        "no image computes on AMD's ROCm (8 x AMD Instinct MI300X): there are images for cpu and cuda\n    plan for its processor: "
+    )
+    assert '"device": "cpu"' in str(caught.value)
+
+
+@pytest.mark.parametrize(("device", "name"), [("npu", "Huawei's Ascend"), ("mps", "Apple's Metal")])
+def test_the_other_devices(device: str, name: str) -> None:
+    with pytest.raises(MachineError, match=f"no image computes on {name}: there are"):
+        check_device(facts().model_copy(update={"device": device}))
+
+
+def test_what_is_said_of_an_accelerator_goes_before_its_capability() -> None:
+    assert (T4.has_bf16, T4.has_fp8, H100.has_bf16, H100.has_fp8) == (False, False, True, True)
+    assert (card(24, "8.6").has_bf16, card(24, "8.6").has_fp8, card(24, "8.9").has_fp8) == (True, False, True)
+    assert H100.model_copy(update={"bf16": False}).has_bf16 is False
+    assert (MI300X.has_bf16, MI300X.has_fp8) == (True, False)
