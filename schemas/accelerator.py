@@ -11,6 +11,9 @@ from schemas.errors import MachineError
 Platform = Literal["cuda", "rocm", "npu", "mps"]
 """NVIDIA, AMD, Huawei Ascend, Apple."""
 
+PLATFORMS: dict[Platform, str] = {"cuda": "NVIDIA's CUDA", "rocm": "AMD's ROCm", "npu": "Huawei's Ascend", "mps": "Apple's Metal"}
+"""As people call them."""
+
 SLOWEST = 1e-3
 """GiB a second: a megabyte, which any disk takes that a store can lie on."""
 

@@ -8,12 +8,12 @@ from pydantic_core import PydanticCustomError
 from schemas.accelerator import SLOWEST as SLOWEST
 from schemas.accelerator import Accelerator as Accelerator
 from schemas.accelerator import Link as Link
-from schemas.accelerator import Platform, Size, Speed, Words
+from schemas.accelerator import Size, Speed, Words
 from schemas.base import Record
 from schemas.code import CodeFacts
 from schemas.rates import Rates
 
-Device = Literal["cpu"] | Platform
+Device = Literal["cpu", "cuda", "rocm", "npu", "mps"]
 
 IMAGES = ("cpu", "cuda")
 """What there are images for. The other devices can be described, and a plan for one says that nothing computes there."""
@@ -114,8 +114,8 @@ class Facts(Record):
     network: bool = True
     """Whether this process can see any other network interface than loopback."""
 
-    program: str
-    """Version of this program."""
+    program: str = ""
+    """Version of this program; a file about another machine need not say it."""
 
     models: dict[str, ModelFacts] = {}
     """By model source, for those that are at hand."""

@@ -89,6 +89,8 @@ COMMAND_LINE = (
     "entrypoint.documents",
     "entrypoint.export_commands",
     "entrypoint.exports",
+    "entrypoint.facts_files",
+    "entrypoint.machines",
     "entrypoint.options",
     "entrypoint.render",
     "entrypoint.status",

@@ -64,7 +64,7 @@ ELSEWHERE = {
         "tests/entrypoint/plan/test_plan_plugins.py has a table of texts and what is said of them, tests/errors/plugins.txt one of specs",
     ),
     "entrypoint.probe": "names of its modules' functions; tests/entrypoint/probe calls them by these",
-    "schemas.facts": "tests/entrypoint/probe makes them, tests/test_recorded_facts.py reads the recorded ones",
+    "schemas.facts": "tests/entrypoint/probe makes them, tests/entrypoint/test_facts_files.py reads files",
     "schemas.accelerator": "tests/entrypoint/probe makes them of what drivers say, tests/entrypoint/plan/test_plan_accelerators.py looks them up",
     "schemas.packs": "tests/entrypoint/run/test_packing.py compares it with the plain algorithm, tests/entrypoint/plan/test_plan_packing.py counts with it",
     "schemas.active": "tests/entrypoint/run/test_gateway_state.py reads and writes it",

@@ -3,12 +3,11 @@
 from collections import Counter
 from typing import Literal
 
+from schemas.accelerator import PLATFORMS
 from schemas.errors import MachineError
 from schemas.facts import Facts
 from schemas.plan import Decision
 from schemas.spec import Spec
-
-NAMES = {"rocm": "AMD's ROCm", "npu": "Huawei's Ascend", "mps": "Apple's Metal"}
 
 
 def check_device(facts: Facts) -> Literal["cpu", "cuda"]:
@@ -26,7 +25,7 @@ def check_image(facts: Facts) -> Literal["cpu", "cuda"]:
         return facts.device
     have = ", ".join(f"{count} x {name}" for name, count in Counter(one.name for one in facts.accelerators).items())
     raise MachineError(
-        f"no image computes on {NAMES[facts.device]}" + (f" ({have})" if have else "") + ": there are images for cpu and cuda",
+        f"no image computes on {PLATFORMS[facts.device]}" + (f" ({have})" if have else "") + ": there are images for cpu and cuda",
         'plan for its processor: set CAISSON_ACCELERATOR=cpu, or in the facts write "device": "cpu" and take out `accelerators`',
     )
 
