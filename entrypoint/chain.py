@@ -113,14 +113,14 @@ def machine(spec: Spec, store: Store) -> Facts:
 
 
 def with_models(facts: Facts, spec: Spec, store: Store) -> Facts:
-    """Recorded facts, with the configs of the spec's models that they do not know and that are at hand here: in the store, or in a local folder."""
+    """Recorded facts, with the configs of the spec's models that they do not know and that are at hand here: in a local folder, or in the store."""
     found = {}
     steps = dict(zip(fetched_roles(spec), plan_fetch(spec, facts).steps, strict=True))
     for source, role in ((spec.model.source, "model"), (teacher_of(spec.method), "teacher")):
         if source and source not in facts.models:
-            fetched = _find(steps[role], store, facts)
-            folder = store.root / fetched.folder if fetched else None if "://" in source else Path(source)
-            if folder and (known := read_model(folder)):
+            fetched = store.find_request(steps[role].folder, steps[role].request)
+            folders = [*([] if "://" in source else [Path(source)]), *([store.root / fetched.folder] if fetched else [])]
+            if known := next(filter(None, map(read_model, folders)), None):
                 found[source] = known
     return facts.model_copy(update={"models": {**facts.models, **found}})
 
