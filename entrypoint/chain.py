@@ -113,6 +113,19 @@ def machine(spec: Spec, store: Store) -> Facts:
     return with_served(facts, spec, store, store.root / base.folder if base else Path(spec.model.source))
 
 
+def with_models(facts: Facts, spec: Spec, store: Store) -> Facts:
+    """Recorded facts, with the configs of the spec's models that they do not know and that are at hand here: in a local folder, or in the store."""
+    found = {}
+    steps = dict(zip(fetched_roles(spec), plan_fetch(spec, facts).steps, strict=True))
+    for source, role in ((spec.model.source, "model"), (teacher_of(spec.method), "teacher")):
+        if source and source not in facts.models:
+            fetched = store.find_request(steps[role].folder, steps[role].request)
+            folders = [*([] if "://" in source else [Path(source)]), *([store.root / fetched.folder] if fetched else [])]
+            if known := next(filter(None, map(read_model, folders)), None):
+                found[source] = known
+    return facts.model_copy(update={"models": {**facts.models, **found}})
+
+
 def _with_code(facts: Facts, sources: Iterable[str]) -> Facts:
     """With what is at hand of plug-ins: the state of their files, and what they define."""
     state = {source: look(str(find_code(source) or source)) for source in sources}

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
 from entrypoint import __version__, render
-from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec
+from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec, with_models
 from entrypoint.doctor import examine
-from entrypoint.documents import read_document
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
+from entrypoint.facts_files import read_facts, show_facts
 from entrypoint.options import json_option, spec_argument, store_option
 from entrypoint.plan import check_sections, plan_gateway
 from entrypoint.probe import probe, usable_cores
@@ -24,8 +23,7 @@ from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
 from entrypoint.status import State, states
-from schemas.errors import CaissonError, Interrupted, MachineError, SpecError, StepFailed, UsageError
-from schemas.facts import Facts
+from schemas.errors import CaissonError, Interrupted, MachineError, SpecError, StepFailed
 from schemas.generate import make_json_schema
 from schemas.plan import Plan, Stage
 from schemas.spec import Spec
@@ -88,14 +86,18 @@ def validate(spec: Path) -> None:
 @cli.command()
 @spec_argument
 @store_option
-@click.option("--facts", "facts_file", type=click.Path(path_type=Path, dir_okay=False), help="Plan for a recorded machine instead of this one.")
+@click.option("--facts", "facts_file", help="Plan for another machine: a file, or the name of a recorded one, as h100-x8.")
 @click.option("--show", type=click.Choice(["engine", "env"]), help=SHOW_HELP)
 @json_option
-def plan(spec: Path, store: Path, facts_file: Path | None, show: str | None, as_json: bool) -> None:
+def plan(spec: Path, store: Path, facts_file: str | None, show: str | None, as_json: bool) -> None:
     """Print what every stage would do on this machine, and why, without doing it."""
     wanted = read_spec(spec)
     place = Store(store)
-    chain = follow(wanted, _read_facts(facts_file), place) if facts_file else foresee(follow(wanted, machine(wanted, place), place), place)
+    chain = (
+        follow(wanted, with_models(read_facts(facts_file), wanted, place), place)
+        if facts_file
+        else foresee(follow(wanted, machine(wanted, place), place), place)
+    )
     if show == "engine":
         render.show_engine(chain.merged(), as_json)
     elif show == "env":
@@ -255,18 +257,8 @@ def schema() -> None:
     click.echo(json.dumps(make_json_schema(), indent=2))
 
 
-for command in EXPORT_COMMANDS:
+for command in (*EXPORT_COMMANDS, show_facts):
     cli.add_command(command)
-
-
-def _read_facts(path: Path) -> Facts:
-    text = read_document(path, "facts file", "record this machine's facts, or take one of tests/facts/")
-    try:
-        return Facts.model_validate_json(text)
-    except ValidationError as error:
-        detail = error.errors()[0]
-        where = ": ".join(filter(None, (str(path), ".".join(map(str, detail["loc"])))))
-        raise UsageError(f"{where}: not a facts file: {detail['msg']}", "its form is in schemas/facts.py") from None
 
 
 def _stop(number: int, _: object) -> None:

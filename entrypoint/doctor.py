@@ -6,8 +6,9 @@ from pathlib import Path
 
 from entrypoint import probe
 from entrypoint.run.gateway_keys import read_keys
+from schemas.accelerator import PLATFORMS, Accelerator
 from schemas.errors import CaissonError
-from schemas.facts import Facts
+from schemas.facts import IMAGES, Facts
 
 ENGINE_AT_LEAST = (26, 0)
 COMPOSE_AT_LEAST = (2, 26)
@@ -69,15 +70,28 @@ def _version(check: str, said: str, least: tuple[int, int]) -> Finding:
 
 def _gpu(facts: Facts) -> Finding:
     if facts.accelerators:
-        kinds = Counter(f"{one.name}, {one.memory_gib:.0f} GiB, compute capability {one.compute_capability}" for one in facts.accelerators)
-        return Finding("GPU", "ok", "; ".join(f"{count} x {kind}" for kind, count in kinds.items()))
+        kinds = Counter(_accelerator(one) for one in facts.accelerators)
+        found = "; ".join(f"{count} x {kind}" for kind, count in kinds.items())
+        if facts.device not in IMAGES:
+            fix = "set CAISSON_ACCELERATOR=cpu to plan for the processor, and ACCELERATOR=cpu for Compose"
+            return Finding("GPU", "warn", f"{found}; no image computes on {PLATFORMS[facts.accelerators[0].kind]}", fix)
+        return Finding("GPU", "ok", found)
     if facts.device == "cuda":
         return Finding("GPU", "fail", "none seen by NVML", "check `nvidia-smi` on the host and the container toolkit, or set ACCELERATOR=cpu")
     return Finding("GPU", "ok", "none; the CPU images are used")
 
 
+def _accelerator(one: Accelerator) -> str:
+    parts = [one.name, f"{one.memory_gib:.0f} GiB"]
+    if one.compute_capability:
+        parts.append(f"compute capability {one.compute_capability}")
+    if one.link and one.link.kind != "none":
+        parts.append(f"linked by {one.link.kind}" + (f", {one.link.gib_per_second:.0f} GiB/s" if one.link.gib_per_second else ""))
+    return ", ".join(parts)
+
+
 def _disk(facts: Facts) -> Finding:
-    need = DISK_GIB[facts.device]
+    need = DISK_GIB["cuda" if facts.device == "cuda" else "cpu"]
     if facts.disk_free_gib >= need:
         return Finding("disk", "ok", f"{facts.disk_free_gib:.0f} GiB free")
     return Finding(

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from entrypoint.plan.deepspeed import nested
-from schemas.facts import Facts
+from schemas.facts import IMAGES, Facts
 from schemas.plan import Decision, Plan
 
 LINE = "no impact above this line"
@@ -141,7 +141,7 @@ def _commented(settings: dict[str, Any], reasons: dict[str, str], before: str) -
 
 def show_env(plan: Plan, facts: Facts, as_json: bool) -> None:
     """What Compose has to be told: it reads no plan."""
-    told = {"ACCELERATOR": str(facts.device)}
+    told: dict[str, str] = {"ACCELERATOR": facts.device if facts.device in IMAGES else "cpu"}
     for step in plan.steps:
         if step.stage == "train":
             told["TRAIN_GRACE"] = f"{step.stop_seconds}s"

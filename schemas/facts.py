@@ -2,13 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from schemas.accelerator import SLOWEST as SLOWEST
+from schemas.accelerator import Accelerator as Accelerator
+from schemas.accelerator import Link as Link
+from schemas.accelerator import Size, Speed, Words
 from schemas.base import Record
 from schemas.code import CodeFacts
 from schemas.rates import Rates
 
+<<<<<<< HEAD
 Platform = Literal["cuda", "rocm", "npu", "mps"]
 """NVIDIA, AMD, Huawei Ascend, Apple."""
 
@@ -19,12 +24,18 @@ IMAGES = ("cpu", "cuda")
 
 MOST = 1024
 """Accelerators of one machine."""
+=======
+Device = Literal["cpu", "cuda", "rocm", "npu", "mps"]
+>>>>>>> facts
 
-SLOWEST = 1e-3
-"""GiB a second: a megabyte, which any disk takes that a store can lie on."""
+IMAGES = ("cpu", "cuda")
+"""What there are images for. The other devices can be described, and a plan for one says that nothing computes there."""
 
-Size = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
+MOST = 1024
+"""Accelerators of one machine."""
+
 Count = Annotated[int, Field(ge=0)]
+<<<<<<< HEAD
 Speed = Annotated[float, Field(ge=SLOWEST, lt=1e6, allow_inf_nan=False)]
 
 
@@ -100,6 +111,8 @@ class Accelerator(Record):
         """The compute capability as numbers; (0, 0) where there is none."""
         major, _, minor = (self.compute_capability or "0.0").partition(".")
         return int(major), int(minor)
+=======
+>>>>>>> facts
 
 
 class ModelFacts(Record):
@@ -165,7 +178,11 @@ class Facts(Record):
     accelerators: Annotated[tuple[Accelerator, ...], Field(max_length=MOST)] = ()
     """All of the device's kind; of others none."""
 
+<<<<<<< HEAD
     cpu_name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
+=======
+    cpu_name: Annotated[Words, Field(max_length=200)] | None = None
+>>>>>>> facts
     """As the system reports it."""
 
     cpu_cores: Annotated[int, Field(ge=1, le=100_000)]
@@ -192,8 +209,8 @@ class Facts(Record):
     network: bool = True
     """Whether this process can see any other network interface than loopback."""
 
-    program: str
-    """Version of this program."""
+    program: str = ""
+    """Version of this program; a file about another machine need not say it."""
 
     models: dict[str, ModelFacts] = {}
     """By model source, for those that are at hand."""

@@ -41,7 +41,7 @@ WORLD = {
 """Environment, network, clock, chance and processes."""
 
 ENVIRONMENT = {
-    "entrypoint.probe": "machine and environment -> facts",
+    "entrypoint.probe.environment": "what this process was told; the probe's other modules ask it",
     "entrypoint.run.ranks": "torchrun's variables",
     "entrypoint.run.launch": "only writes: the ranks inherit it, torch reads it",
     "entrypoint.run.child": "a child inherits this process's environment",
@@ -89,6 +89,8 @@ COMMAND_LINE = (
     "entrypoint.documents",
     "entrypoint.export_commands",
     "entrypoint.exports",
+    "entrypoint.facts_files",
+    "entrypoint.machines",
     "entrypoint.options",
     "entrypoint.render",
     "entrypoint.status",
@@ -141,10 +143,16 @@ def test_planning_is_pure(name: str) -> None:
     assert called & {"open", "print", "input", "exec", "eval", "__import__"} == set()
 
 
-def test_probe_knows_no_plan() -> None:
-    allowed = {"schemas", "psutil", "pynvml", "entrypoint"} | set(sys.stdlib_module_names)
-    assert {m for m in IMPORTS["entrypoint.probe"] if top(m) not in allowed} == set()
-    assert {m for m in IMPORTS["entrypoint.probe"] if top(m) == "entrypoint"} == {"entrypoint"}
+@pytest.mark.parametrize("name", below("entrypoint.probe"))
+def test_probe_knows_no_plan(name: str) -> None:
+    ours = {"entrypoint", *below("entrypoint.probe")}
+    allowed = {"schemas", "psutil"} | set(sys.stdlib_module_names) | ({"pynvml"} if name == "entrypoint.probe.nvidia" else set())
+    assert {m for m in IMPORTS[name] if top(m) not in allowed and m not in ours} == set()
+
+
+def test_only_the_probe_looks_at_the_machine() -> None:
+    """Beside it: how many processors a step may use, what a disk takes, what a process holds; never what the machine is."""
+    assert {name for name in TREES if "pynvml" in IMPORTS[name]} == {"entrypoint.probe.nvidia"}
 
 
 @pytest.mark.parametrize("name", sorted(set(below("entrypoint.run")) - {"entrypoint.run"}))

@@ -51,6 +51,9 @@ class Form(Protocol):
     def places(self, choice: dict[str, Any], count: int) -> list[list[tuple[int, float]]] | None:
         """For each token of the prompt what the server names there, in any order, the first place empty; None where it names nothing."""
 
+    def stranger(self, choice: dict[str, Any], ids: list[int]) -> int | None:
+        """The first place at which the answer is about another token than the prompt has; None where there is none, or nothing says so."""
+
     def texts(self, choice: dict[str, Any]) -> Iterator[tuple[int, str]]:
         """Every id that an answer gives the text of."""
 
@@ -70,6 +73,11 @@ class PromptLogprobs:
         if not isinstance(found, list) or len(found) != count:
             return None
         return [[(int(token), float(told["logprob"])) for token, told in (place or {}).items()] for place in found]
+
+    def stranger(self, choice: dict[str, Any], ids: list[int]) -> int | None:
+        """As Form."""
+        places = enumerate(choice["prompt_logprobs"])
+        return next((at for at, place in places if at and ids[at] not in {int(token) for token in place or {}}), None)
 
     def texts(self, choice: dict[str, Any]) -> Iterator[tuple[int, str]]:
         """As Form."""
@@ -98,6 +106,14 @@ class Echo:
         if not isinstance(tops, list) or len(tops) < count:
             return None
         return [[(self._id(text), float(value)) for text, value in (place or {}).items()] for place in tops[:count]]
+
+    def stranger(self, choice: dict[str, Any], ids: list[int]) -> int | None:
+        """As Form. Texts of parts of characters say nothing."""
+        tokens = choice["logprobs"].get("tokens") or ()
+        return next((at for at, (text, token) in enumerate(zip(tokens, ids, strict=False)) if not self._may_be(text, token)), None)
+
+    def _may_be(self, text: str, token: int) -> bool:
+        return int(text.removeprefix(TOKEN_ID)) == token if text.startswith(TOKEN_ID) else self.known.may_be(token, text)
 
     def _id(self, text: str) -> int:
         return int(text.removeprefix(TOKEN_ID)) if text.startswith(TOKEN_ID) else self.known.only_id(text)
@@ -143,15 +159,29 @@ def texts_of(form: Form, choice: dict[str, Any]) -> list[tuple[int, str]]:
         raise GateRefused(f"method.endpoint: an answer to {form.name} has another shape than those before it", OTHER_SERVER) from None
 
 
-def read_answer(form: Form, choice: dict[str, Any], at: np.ndarray, count: int, k: int, known: TokenTexts) -> Answer:
-    """What the teacher said at the places `at` of a row of `count` tokens. Raises GateRefused where that cannot be learned from."""
-    places = _places(form, choice, count)
+def _check_prompt(form: Form, choice: dict[str, Any], row: list[int]) -> None:
+    """Raise GateRefused where the answer is about another prompt: a cache or a proxy that takes one request for another."""
+    try:
+        place = form.stranger(choice, row)
+    except UNLIKE:
+        raise GateRefused(f"method.endpoint: an answer to {form.name} has another shape than those before it", OTHER_SERVER) from None
+    if place is not None:
+        raise GateRefused(
+            f"method.endpoint: an answer is about another prompt than was sent: token {place} of {len(row)} is another one",
+            "look for a cache or a proxy between here and the server, and ask the server itself",
+        )
+
+
+def read_answer(form: Form, choice: dict[str, Any], row: list[int], at: np.ndarray, k: int, known: TokenTexts) -> Answer:
+    """What the teacher said at the places `at` of a row of these tokens. Raises GateRefused where that cannot be learned from."""
+    places = _places(form, choice, len(row))
     if places is None:
         raise GateRefused(f"method.endpoint: an answer to {form.name} says nothing about the prompt, others did", OTHER_SERVER)
+    _check_prompt(form, choice, row)
     for token, text in texts_of(form, choice):
         known.check(token, text)
     ids, logprobs = np.empty((len(at), k), np.int32), np.empty((len(at), k), np.float32)
-    for row, place in enumerate(at):
+    for line, place in enumerate(at):
         best = sorted(places[place], key=lambda named: (-named[1], named[0]))[:k]
         if len(best) < k:
             raise GateRefused(f"method.endpoint: {k} tokens were asked for at each place, an answer names {len(best)}", OTHER_SERVER)
@@ -159,7 +189,7 @@ def read_answer(form: Form, choice: dict[str, Any], at: np.ndarray, count: int, 
             known.check_id(token)
         if len({token for token, _ in best}) < k:
             raise GateRefused("method.endpoint: an answer names one token twice at a place", OTHER_SERVER)
-        ids[row], logprobs[row] = zip(*best, strict=True)
+        ids[line], logprobs[line] = zip(*best, strict=True)
     logprobs = np.maximum(logprobs, NEVER)
     if not np.isfinite(logprobs).all() or (logprobs > OVER_ONE).any() or (len(at) and np.exp(logprobs.astype(np.float64)).sum(1).max() > 1 + OVER_ONE):
         worst = float(np.nanmax(logprobs)) if logprobs.size else math.nan

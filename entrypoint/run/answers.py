@@ -158,7 +158,7 @@ class Asking:
                 f"method.endpoint: the server does not take a row of {len(row.ids)} tokens: it answers {error.said}",
                 "where it is too long for the server: start that with more, or write a smaller data.max_length",
             ) from None
-        return read_answer(self.form, choice, row.at, len(row.ids), self.k, self.known)
+        return read_answer(self.form, choice, row.ids, row.at, self.k, self.known)
 
     def _progress(self, done: int, total: int, tokens: int) -> None:
         self.asked_tokens += tokens

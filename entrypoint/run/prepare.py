@@ -10,7 +10,7 @@ from entrypoint.run.events import Events, say
 from entrypoint.run.gate_pass import GatePass
 from entrypoint.run.golden import choose_golden
 from entrypoint.run.leaf import run_leaf
-from entrypoint.run.loadable import check_model, load_tokenizer
+from entrypoint.run.loadable import load_tokenizer
 from entrypoint.run.parts import Parts
 from entrypoint.run.plugin_code import PluginCode
 from entrypoint.run.preprocess import Preprocessor
@@ -18,6 +18,7 @@ from entrypoint.run.quiet import hush
 from entrypoint.run.row_files import read_files
 from entrypoint.run.template import Renderer, stop_ids
 from entrypoint.run.verdict import judge
+from entrypoint.run.without_torch import check_model_apart
 from schemas.errors import GateRefused
 from schemas.job import TEMPLATE, PrepareJob, Task
 
@@ -31,8 +32,8 @@ def prepare(task: Task, events: Events) -> dict[str, Any]:
     """
     assert isinstance(task.job, PrepareJob)
     job, output, model = task.job, Path(task.output), Path(task.inputs["model"])
+    check_model_apart(model)
     hush()
-    check_model(model)
     renderer = load_renderer(model, job, Path(task.inputs["data"]))
     code = PluginCode({"preprocessor": job.preprocessor} if job.preprocessor else {}, Path(task.inputs.get("preprocessor", "")))
     with code.words():

@@ -86,7 +86,18 @@ def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, st
     if not rows:
         return Layout("messages", "no row can be read", columns)
     keys = f"the keys {', '.join(map(str, list(first)[:6])) or 'none'}" if isinstance(first, dict) else type(first).__name__
-    return Rejected(source, "no known format", f"the first row has {keys}; name the format, and map the names with `columns`", first_words(_shown(first)))
+    example = (
+        f"`format: completion` and `columns: {{prompt: {names[0]}, completion: {names[-1]}}}`, say"
+        if (names := _names(first))
+        else "and map its names with `columns`"
+    )
+    return Rejected(source, "no known format", f"the first row has {keys}; name the format: {example}", first_words(_shown(first)))
+
+
+def _names(row: Any) -> list[str]:
+    """Keys that YAML takes as they stand, of a row that has two of them or more."""
+    plain = [key for key in row if isinstance(key, str) and key.isidentifier()] if isinstance(row, dict) else []
+    return plain if len(plain) > 1 else []
 
 
 def read_rows(

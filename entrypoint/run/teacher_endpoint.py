@@ -15,6 +15,11 @@ WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 """The first wait, doubled each time: three minutes in all, as long as a server takes to start anew."""
 
 ANSWER_SECONDS, CONNECT_SECONDS = 600.0, 10.0
+"""For a whole answer, and to be connected."""
+
+ANSWER_BYTES = 2**30
+"""No answer is larger: a row of 131,072 tokens with 64 named at each takes half of it."""
+
 SHOWN = 240
 """Characters of what a server said."""
 
@@ -72,7 +77,7 @@ class TeacherEndpoint:
             if attempt and self.stop.wait(min(LONGEST_WAIT_SECONDS, WAIT_SECONDS * 2 ** (attempt - 1))):
                 break
             try:
-                answer = self.client.request(method, self.url + path, json=body)
+                answer = self._answer(method, path, body)
             except httpx.InvalidURL as error:
                 raise UsageError(f"method.endpoint: {self.url} is no address: {error}", "write it as clients of OpenAI do: http://HOST:PORT/v1") from None
             except httpx.RequestError as error:
@@ -85,6 +90,23 @@ class TeacherEndpoint:
             f"{self.url}{path} does not answer ({said}): tried {TRIES} times in {time.monotonic() - start:.0f} s",
             "see that the server is up and can be reached from here; the same command goes on where this one stopped",
         )
+
+    def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        """One answer, whole. Raises httpx.ReadTimeout for one that takes too long, be it a byte at a time, and Declined for one without an end."""
+        start, content, size = time.monotonic(), [], 0
+        with self.client.stream(method, self.url + path, json=body) as answer:
+            for part in answer.iter_bytes():
+                content.append(part)
+                size += len(part)
+                if size > ANSWER_BYTES:
+                    raise Declined(f"{self.url}{path}", answer.status_code, f"more than {ANSWER_BYTES / 2**20:,.0f} MiB")
+                if time.monotonic() - start > ANSWER_SECONDS:
+                    raise httpx.ReadTimeout(f"no whole answer after {ANSWER_SECONDS:.0f} s")
+                if self.stop.is_set():
+                    raise httpx.ReadError("given up")
+            # What came is decoded already: its encoding says nothing of these bytes any more.
+            kept = [(name, value) for name, value in answer.headers.multi_items() if name not in ("content-encoding", "content-length", "transfer-encoding")]
+            return httpx.Response(answer.status_code, headers=kept, content=b"".join(content), request=answer.request)
 
     def _judge(self, answer: httpx.Response, path: str) -> dict[str, Any]:
         """The JSON of an answer; raises what a refusal stands for."""

@@ -24,11 +24,14 @@ class TokenTexts:
     def check(self, token: int, text: str) -> None:
         """Raise GateRefused where the server's text of a token is not the model's."""
         self.check_id(token)
-        mine = self.texts[token] if token < self.count else ""
-        if CUT in text or CUT in mine or token >= self.count:
-            return
-        if text not in (mine, self.pieces[token]):
+        if not self.may_be(token, text):
+            mine = self.texts[token]
             raise GateRefused(f"method.endpoint: the teacher's tokenizer is not the model's: token {token} is {text!r} there and {mine!r} here", FAMILY)
+
+    def may_be(self, token: int, text: str) -> bool:
+        """Whether a server may give that text to this token."""
+        mine = self.texts[token] if token < self.count else CUT
+        return CUT in text or CUT in mine or text in (mine, self.pieces[token])
 
     def check_id(self, token: int) -> None:
         """Raise GateRefused for a token that the model does not have."""

@@ -36,7 +36,7 @@ def judge(tally: Tally, job: PrepareJob, positions: int | None) -> None:
         raise GateRefused(
             f"{tally.too_long} of {tally.read} rows are longer than {job.max_length} tokens{reason}; the first is {first['where']} with {first['tokens']},"
             f" the longest has {tally.longest_seen}",
-            f"{_longer(job, positions)}, or write too_long: drop to leave them out, truncate to cut them",
+            f"{_longer(job, positions)}, or write too_long: {'' if tally.too_long == tally.read else 'drop to leave them out, '}truncate to cut them",
         )
     if not tally.train.rows:
         _refuse_no_rows(tally, job, positions)

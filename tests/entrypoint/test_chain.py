@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_run import CONFIG, SmallRun
+from small_run import CONFIG, HEADER, SmallRun
 
-from entrypoint.chain import STAGES, foresee, read_spec
+from entrypoint.chain import STAGES, foresee, read_spec, with_models
 from entrypoint.status import states
 from schemas.errors import MachineError, SpecError, UsageError
-from schemas.facts import Accelerator, Facts
+from schemas.facts import Accelerator, Facts, ModelFacts
 from schemas.job import TrainJob
 
 H100 = Accelerator(name="H100", memory_gib=79.6, compute_capability="9.0")
@@ -171,6 +171,19 @@ def test_config_of_the_fetched_model_is_read(run: SmallRun) -> None:
     assert run.facts().models == {}, "another version of the source has not been fetched"
     run.model.joinpath("config.json").write_text(json.dumps(CONFIG))
     assert list(run.facts().models) == [str(run.model)]
+
+
+def test_recorded_facts_know_the_model_that_is_at_hand(run: SmallRun) -> None:
+    other = Facts(device="cuda", accelerators=(H100,), cpu_cores=8, ram_gib=64, disk_free_gib=100, shm_gib=8)
+    spec = read_spec(run.spec_file)
+    assert with_models(other, spec, run.store).models == {str(run.model): ModelFacts(config=CONFIG, stored_bytes=len(HEADER) + 24)}
+    run.seal("fetch")
+    shutil.rmtree(run.model)
+    assert with_models(other, spec, run.store).models == {str(run.model): ModelFacts(config=CONFIG)}, "the fetched one"
+    own = {str(run.model): ModelFacts(config={})}
+    assert with_models(other.model_copy(update={"models": own}), spec, run.store).models == own
+    shutil.rmtree(run.store.root)
+    assert with_models(other, spec, run.store).models == {}
 
 
 def test_train_job_in_the_chain(run: SmallRun) -> None:

@@ -1,7 +1,6 @@
 """`caisson plan`: what it shows, for which machine, and what it refuses before anything runs."""
 
 import json
-import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +11,8 @@ from small_run import Caisson, SmallRun, write_checkpoint
 from schemas.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
-CPU2 = ROOT / "tests" / "facts" / "cpu2.json"
 H100 = ROOT / "tests" / "facts" / "h100x1.json"
+CPU2 = ROOT / "tests" / "facts" / "cpu2.json"
 T4 = ROOT / "tests" / "facts" / "t4.json"
 
 
@@ -49,68 +48,6 @@ def test_plan_that_contradicts_itself_ends_with_2(caisson: Caisson, run: SmallRu
     code, _, err = caisson("plan", run.spec_file, "--store", run.store.root)
     assert code == 2
     assert err.startswith("caisson: hardware.strategy: zero3 cannot shard 4-bit weights")
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"{", "not a facts file: Invalid JSON: EOF while parsing an object at line 1 column 1"),
-        (b"{}", "device: not a facts file: Field required"),
-        (b'{"device": "tpu"}', "device: not a facts file: Input should be 'cpu', 'cuda', 'rocm', 'npu' or 'mps'"),
-        (CPU2.read_bytes().replace(b'"cpu_cores": 2', b'"cpu_cores": "two"'), "cpu_cores: not a facts file"),
-        (CPU2.read_bytes().replace(b'"cpu_cores"', b'"cores"'), "cpu_cores: not a facts file: Field required"),
-        (CPU2.read_bytes().replace(b'"cpu_cores": 2', b'"cpu_cores": 0'), "cpu_cores: not a facts file: Input should be greater than or equal to 1"),
-        (re.sub(rb'"ram_gib": [\d.]+', b'"ram_gib": 0', CPU2.read_bytes()), "ram_gib: not a facts file: Input should be greater than 0"),
-        (re.sub(rb'"ram_gib": [\d.]+', b'"ram_gib": NaN', CPU2.read_bytes()), "ram_gib: not a facts file: Input should be a"),
-        (re.sub(rb'"disk_free_gib": [\d.]+', b'"disk_free_gib": -1', CPU2.read_bytes()), "disk_free_gib: not a facts file: Input should be greater"),
-        (re.sub(rb'"memory_gib": [\d.]+', b'"memory_gib": -14', T4.read_bytes()), "accelerators.0.memory_gib: not a facts file: Input should be greater"),
-        (T4.read_bytes().replace(b'"7.5"', b'"x"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
-        (T4.read_bytes().replace(b'"7.5"', b'"nan"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
-        (T4.read_bytes().replace(b'"7.5"', b'"-7.5"'), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
-        (T4.read_bytes().replace(b'"7.5"', '"٧.٥"'.encode()), "accelerators.0.compute_capability: not a facts file: String should match pattern"),
-        (T4.read_bytes().replace(b'"Tesla T4"', b'"\\u001b[2J"'), "accelerators.0.name: not a facts file: holds characters that cannot be printed"),
-        (T4.read_bytes().replace(b'"cuda"', b'"cpu"'), "not a facts file: device is cpu and accelerators are named: one of the two is wrong"),
-        (CPU2.read_bytes().replace(b'"cpu_cores"', b'"disk_write_gib": 5e-324, "cpu_cores"'), "disk_write_gib: not a facts file: Input should be greater"),
-    ],
-    ids=[
-        "cut",
-        "empty",
-        "device",
-        "number",
-        "key",
-        "no cores",
-        "no memory",
-        "NaN",
-        "disk",
-        "memory",
-        "capability",
-        "NaN capability",
-        "negative capability",
-        "Arabic digits",
-        "escape sequence",
-        "cpu with GPUs",
-        "disk",
-    ],
-)
-def test_wrong_facts(caisson: Caisson, run: SmallRun, tmp_path: Path, content: bytes, said: str) -> None:
-    path = tmp_path / "facts.json"
-    path.write_bytes(content)
-    code, out, err = caisson("plan", run.spec_file, "--facts", path)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"caisson: {path}: {said}")
-    assert err.endswith("\n    its form is in schemas/facts.py\n")
-
-
-def test_missing_facts(caisson: Caisson, run: SmallRun, tmp_path: Path) -> None:
-    code, _, err = caisson("plan", run.spec_file, "--facts", tmp_path / "no.json")
-    assert (code, err) == (2, f"caisson: {tmp_path}/no.json is not there\n    record this machine's facts, or take one of tests/facts/\n")
-
-
-def test_unreadable_facts(caisson: Caisson, run: SmallRun, tmp_path: Path) -> None:
-    path = tmp_path / "loop.json"
-    path.symlink_to(path)
-    code, _, err = caisson("plan", run.spec_file, "--facts", path)
-    assert (code, err) == (2, f"caisson: {path} is a link that leads back to itself\n    name the facts file\n")
 
 
 OFFLOAD = "adapter: {kind: lora}\nhardware: {strategy: zero3, offload: cpu}\n"

@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 
 from entrypoint.doctor import Finding, examine
-from schemas.facts import Accelerator, Facts
+from schemas.accelerator import Accelerator, Link
+from schemas.facts import Facts
 
 GOOD = Facts(device="cpu", cpu_cores=2, ram_gib=16.0, disk_free_gib=100.0, shm_gib=2.0, program="0.1.0")
 L4 = Accelerator(name="NVIDIA L4", memory_gib=22.5, compute_capability="8.9")
+LINKED = L4.model_copy(update={"link": Link(kind="pcie", gib_per_second=29.3)})
+MI300X = Accelerator(kind="rocm", name="AMD Instinct MI300X", memory_gib=192)
+NPU = Accelerator(kind="npu", name="Ascend 910B3", memory_gib=64)
 ANSWERS = """case "$1" in version) echo {version};; info) echo '{{"{runtime}": {{}}, "runc": {{}}}}';; compose) echo {compose};; esac"""
 
 
@@ -93,6 +97,9 @@ def test_gpu_on_a_host_without_the_container_toolkit(docker, tmp_path: Path) -> 
     [
         ({"device": "cuda"}, "GPU", "fail", "none seen by NVML"),
         ({"device": "cuda", "accelerators": (L4, L4)}, "GPU", "ok", "2 x NVIDIA L4, 22 GiB, compute capability 8.9"),
+        ({"device": "cuda", "accelerators": (LINKED, LINKED)}, "GPU", "ok", "2 x NVIDIA L4, 22 GiB, compute capability 8.9, linked by pcie, 29 GiB/s"),
+        ({"device": "rocm", "accelerators": (MI300X,)}, "GPU", "warn", "1 x AMD Instinct MI300X, 192 GiB; no image computes on AMD's ROCm"),
+        ({"device": "npu", "accelerators": (NPU,), "disk_free_gib": 15.0}, "disk", "ok", "15 GiB free"),
         ({}, "GPU", "ok", "none; the CPU images are used"),
         ({"disk_free_gib": 14.9}, "disk", "warn", "14.9 GiB free, 15 GiB advised"),
         ({"disk_free_gib": 15.0}, "disk", "ok", "15 GiB free"),

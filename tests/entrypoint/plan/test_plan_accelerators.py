@@ -2,9 +2,9 @@
 
 import pytest
 
-from entrypoint.plan.accelerators import NUMBERS, Kind, find_kind, pcie_gib, tabled_rates
+from entrypoint.plan.accelerators import NUMBERS, Kind, find_kind, tabled_rates
 from entrypoint.plan.tables import ACCELERATORS
-from schemas.facts import Accelerator, Link
+from schemas.accelerator import Accelerator, Link, pcie_gib
 
 H100 = Accelerator(name="NVIDIA H100 80GB HBM3", memory_gib=79.6, compute_capability="9.0")
 

@@ -137,7 +137,7 @@ def test_a_file_that_breaks_off_refuses_whatever_may_be_rejected(attempt):
 
 
 def test_unknown_keys_everywhere_are_refused_with_the_way_out(attempt):
-    with pytest.raises(GateRefused, match=r"no known format.*frage"):
+    with pytest.raises(GateRefused, match=r"no known format.*`format: completion` and `columns: {prompt: frage, completion: antwort}`"):
         attempt([{"frage": "q", "antwort": "a"}])
 
 

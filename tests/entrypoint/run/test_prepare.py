@@ -121,8 +121,9 @@ def test_only_long_rows_left_after_dropping_is_refused(attempt):
         ([SILENT] * 3, {"max_rejected": 1.0}, "left of 3: 3 are bad\n  /data/rows.jsonl:1: no assistant turn", "mend the rows"),
         ([LONG] * 3, {"too_long": "drop", "max_length": 200}, "left of 3: 3 are longer than 200 tokens", "raise data.max_length"),
         ([LONG] * 3, {"too_long": "drop"}, "left of 3: 3 are longer than 256 tokens", "shorten these rows: the model has 256 positions, so data.max_length"),
-        ([LONG], {"max_length": 200}, "1 of 1 rows are longer than 200 tokens", "raise data.max_length, or write too_long: drop"),
-        ([LONG], {}, "1 of 1 rows are longer than 256 tokens", "so data.max_length cannot be raised, or write too_long: drop to leave them out"),
+        ([LONG], {"max_length": 200}, "1 of 1 rows are longer than 200 tokens", "raise data.max_length, or write too_long: truncate to cut them"),
+        ([*GOOD, LONG], {"max_length": 200}, "1 of 41 rows are longer than 200 tokens", "or write too_long: drop to leave them out, truncate to cut them"),
+        ([LONG], {}, "1 of 1 rows are longer than 256 tokens", "so data.max_length cannot be raised, or write too_long: truncate to cut them"),
     ],
 )
 def test_the_fix_is_for_where_the_rows_went(attempt, found, changes, what, fix):

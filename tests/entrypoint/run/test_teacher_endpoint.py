@@ -58,6 +58,30 @@ def endpoint():
         one.close()
 
 
+@contextmanager
+def dripping(pause):
+    """A server whose answers have no end: a piece every `pause` seconds."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(b" " * 4096)
+                    time.sleep(pause)
+            except OSError:
+                pass  # the client has gone
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
 GOOD = (200, json.dumps({"choices": [{"text": "x"}]}))
 
 
@@ -79,6 +103,20 @@ def test_what_does_not_pass_is_a_failed_step_that_goes_on_later(endpoint):
         endpoint(url).complete(prompt=[1])
     assert len(asked) == teacher_endpoint.TRIES
     assert "/completions does not answer (503: loading): tried 9 times" in found.value.what and "goes on where this one stopped" in str(found.value.fix)
+
+
+def test_an_answer_that_never_ends_is_too_large(endpoint, monkeypatch):
+    monkeypatch.setattr(teacher_endpoint, "ANSWER_BYTES", 2**20)
+    with dripping(0) as url, pytest.raises(Declined, match="answers 200: more than 1 MiB"):
+        endpoint(url).complete(prompt=[1])
+
+
+def test_an_answer_that_drips_is_tried_again_and_then_is_a_failed_step(endpoint, monkeypatch):
+    """Each piece comes in time: only the whole takes too long."""
+    monkeypatch.setattr(teacher_endpoint, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(teacher_endpoint, "TRIES", 2)
+    with dripping(0.02) as url, pytest.raises(StepFailed, match=r"ReadTimeout: no whole answer after 0 s\): tried 2 times"):
+        endpoint(url).complete(prompt=[1])
 
 
 def test_nobody_there(endpoint):

@@ -1,0 +1,57 @@
+"""Rows are prepared in a process that has no torch, with the same verdicts on a model."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from tiny import ROOT, write_model
+
+pytestmark = pytest.mark.image
+
+LOOK = """
+import resource, sys
+from pathlib import Path
+from entrypoint.run.loadable import load_tokenizer
+from entrypoint.run.without_torch import check_model_apart
+from schemas.errors import GateRefused
+
+def main():
+    try:
+        check_model_apart(Path(sys.argv[1]))
+    except GateRefused as refused:
+        print("refused", refused.what, "FIX", refused.fix)
+        return
+    tokenizer = load_tokenizer(Path(sys.argv[1]))
+    print(tokenizer("one two").input_ids, "torch" in sys.modules)
+    import torch
+    print(torch.ones(2).sum().item())
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def look(folder, tmp_path):
+    script = tmp_path / "look.py"
+    script.write_text(LOOK)
+    return subprocess.run([sys.executable, str(script), str(folder)], cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+def test_a_tokenizer_without_torch_which_can_be_imported_later(tmp_path):
+    from transformers import AutoTokenizer
+
+    model = write_model(tmp_path / "model")
+    done = look(model, tmp_path)
+    ids = AutoTokenizer.from_pretrained(model)("one two").input_ids
+    assert done.stdout.splitlines() == [f"{ids} False", "2.0"]
+    assert "PyTorch" not in done.stderr
+
+
+def test_the_same_words_for_a_model_that_cannot_be_loaded(tmp_path):
+    model = write_model(tmp_path / "model")
+    (model / "model.safetensors").unlink()
+    said = look(model, tmp_path).stdout
+    assert said.startswith("refused ") and "transformers" in said and "FIX bring the whole folder" in said
