@@ -13,20 +13,7 @@ from schemas.base import Record
 from schemas.code import CodeFacts
 from schemas.rates import Rates
 
-<<<<<<< HEAD
-Platform = Literal["cuda", "rocm", "npu", "mps"]
-"""NVIDIA, AMD, Huawei Ascend, Apple."""
-
 Device = Literal["cpu", "cuda", "rocm", "npu", "mps"]
-
-IMAGES = ("cpu", "cuda")
-"""What there are images for. The other devices can be described, and a plan for one says that nothing computes there."""
-
-MOST = 1024
-"""Accelerators of one machine."""
-=======
-Device = Literal["cpu", "cuda", "rocm", "npu", "mps"]
->>>>>>> facts
 
 IMAGES = ("cpu", "cuda")
 """What there are images for. The other devices can be described, and a plan for one says that nothing computes there."""
@@ -35,84 +22,6 @@ MOST = 1024
 """Accelerators of one machine."""
 
 Count = Annotated[int, Field(ge=0)]
-<<<<<<< HEAD
-Speed = Annotated[float, Field(ge=SLOWEST, lt=1e6, allow_inf_nan=False)]
-
-
-def _printable(value: str) -> str:
-    if not value.isprintable():
-        raise PydanticCustomError("printable", "holds characters that cannot be printed and would reach the terminal as commands")
-    return value
-
-
-class Link(Record):
-    """How an accelerator reaches its neighbours."""
-
-    kind: Literal["nvlink", "pcie", "xgmi", "hccs", "none"]
-    """none: it is alone."""
-
-    gib_per_second: Speed | None = None
-    """That it can send at once over all its links, GiB a second one way, as the links promise; None: not known."""
-
-
-class Accelerator(Record):
-    """One accelerator. None: not known."""
-
-    kind: Platform = "cuda"
-
-    name: Annotated[str, Field(max_length=200), AfterValidator(_printable)]
-    """As the driver reports it."""
-
-    memory_gib: Size
-    """All of its memory, GiB; of Apple's the machine's, which it shares."""
-
-    memory_free_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """Of it free when it was looked at, GiB."""
-
-    compute_capability: Annotated[str, Field(pattern=r"^[0-9]{1,2}\.[0-9]$")] | None = None
-    """NVIDIA's, such as 9.0; the others have none."""
-
-    bf16: bool | None = None
-    """Whether it has bf16 matrix units, where that is said; else its compute capability decides."""
-
-    fp8: bool | None = None
-    """The same of fp8."""
-
-    memory_gib_per_second: Speed | None = None
-    """That its memory promises, GiB a second."""
-
-    link: Link | None = None
-
-    driver: Annotated[str, Field(max_length=100), AfterValidator(_printable)] | None = None
-    """Version of its driver."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Accelerator":
-        if self.kind == "cuda" and self.compute_capability is None:
-            raise PydanticCustomError("capability", "compute_capability is missing: kind cuda has one, such as 9.0")
-        if self.kind != "cuda" and self.compute_capability is not None:
-            raise PydanticCustomError("capability", "compute_capability is NVIDIA's: only kind cuda has one")
-        if self.memory_free_gib is not None and self.memory_free_gib > self.memory_gib:
-            raise PydanticCustomError("free", "memory_free_gib is more than memory_gib")
-        return self
-
-    @property
-    def has_bf16(self) -> bool:
-        """bf16 matrix units came with compute capability 8.0 (CUDA C++ programming guide, arithmetic instructions)."""
-        return self.bf16 if self.bf16 is not None else self.generation >= (8, 0)
-
-    @property
-    def has_fp8(self) -> bool:
-        """fp8 matrix units came with compute capability 8.9 (the same guide)."""
-        return self.fp8 if self.fp8 is not None else self.generation >= (8, 9)
-
-    @property
-    def generation(self) -> tuple[int, int]:
-        """The compute capability as numbers; (0, 0) where there is none."""
-        major, _, minor = (self.compute_capability or "0.0").partition(".")
-        return int(major), int(minor)
-=======
->>>>>>> facts
 
 
 class ModelFacts(Record):
@@ -178,11 +87,7 @@ class Facts(Record):
     accelerators: Annotated[tuple[Accelerator, ...], Field(max_length=MOST)] = ()
     """All of the device's kind; of others none."""
 
-<<<<<<< HEAD
-    cpu_name: Annotated[str, Field(max_length=200), AfterValidator(_printable)] | None = None
-=======
     cpu_name: Annotated[Words, Field(max_length=200)] | None = None
->>>>>>> facts
     """As the system reports it."""
 
     cpu_cores: Annotated[int, Field(ge=1, le=100_000)]

@@ -4,11 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from entrypoint.plan.tables import ACCELERATORS
-<<<<<<< HEAD
-from schemas.facts import Accelerator
-=======
 from schemas.accelerator import Accelerator, pcie_gib
->>>>>>> facts
 from schemas.rates import Number, Rates
 
 GIB = 2**30
@@ -18,12 +14,6 @@ NUMBERS: tuple[Number, ...] = ("bf16", "fp16", "fp32", "fp8")
 QUALIFIERS = {"laptop", "ti", "d", "super", "max", "mig", "nvl", "pro", "ultra", "q", "vgpu", "ada", "blackwell"}
 """Words that make of a name that of another kind: an RTX 4090 Laptop GPU is no RTX 4090, a slice of an A100 no A100."""
 
-<<<<<<< HEAD
-PCIE_GB_PER_LANE = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
-"""GB a second one way, by generation: PCI-SIG's transfer rates less the encoding."""
-
-=======
->>>>>>> facts
 
 @dataclass(frozen=True)
 class Kind:
@@ -55,6 +45,11 @@ class Kind:
     source: str
 
 
+def kinds() -> list[Kind]:
+    """Every kind of the table."""
+    return [_kind(row) for row in ACCELERATORS["kinds"]]
+
+
 def find_kind(name: str) -> Kind | None:
     """The kind with that name; None for one that is not in the table, also where only a part of the name is known.
 
@@ -66,22 +61,10 @@ def find_kind(name: str) -> Kind | None:
     return _kind(max(fitting, key=lambda row: len(row["words"]))) if fitting else None
 
 
-<<<<<<< HEAD
-def kinds() -> list[Kind]:
-    """Every kind of the table."""
-    return [_kind(row) for row in ACCELERATORS["kinds"]]
-
-
-def tabled_rates(accelerator: Accelerator) -> Rates | None:
-    """What one accelerator of a machine is expected to reach, until it is measured; None where its kind is not in the table.
-
-    What the facts say of memory and link goes before the table's: a card in a narrow slot is slower than its data sheet."""
-=======
 def tabled_rates(accelerator: Accelerator) -> Rates | None:
     """What one accelerator of a machine is expected to reach, until it is measured; None where its kind is not in the table.
 
     What the facts say of memory, link and slot goes before the table's: a card in a narrow slot is slower than its data sheet."""
->>>>>>> facts
     kind = find_kind(accelerator.name)
     if kind is None:
         return None
@@ -90,10 +73,7 @@ def tabled_rates(accelerator: Accelerator) -> Rates | None:
         link = accelerator.link.kind
         link_gib = accelerator.link.gib_per_second or (kind.link_gib if link == kind.link else None)
     memory = accelerator.memory_gib_per_second or kind.memory_gib_per_second
-<<<<<<< HEAD
-=======
     host = accelerator.host_gib_per_second or kind.host_gib
->>>>>>> facts
     table = ACCELERATORS["reached"]
     said = {number: kind.reached[number] for number in NUMBERS if number in kind.tflops}
     shares = ", ".join(f"{number} {share:g}" for number, share in said.items())
@@ -101,26 +81,13 @@ def tabled_rates(accelerator: Accelerator) -> Rates | None:
         device=accelerator.name,
         matmul_tflops={number: round(share * kind.tflops[number], 1) for number, share in said.items()},
         memory_gib=round(kind.reached["memory"] * memory, 1),
-<<<<<<< HEAD
-        host_gib=round(kind.reached["host"] * kind.host_gib, 1) if kind.host_gib else None,
-=======
         host_gib=round(kind.reached["host"] * host, 1) if host else None,
->>>>>>> facts
         collective_gib=round(kind.reached[link] * link_gib, 1) if link != "none" and link_gib else None,
         launch_us=table["launch_us"],
         source=f"table, {kind.name}: of its peaks {shares}, memory {kind.reached['memory']:g}; not measured on this machine. {kind.source}"[:300],
     )
 
 
-<<<<<<< HEAD
-def pcie_gib(generation: int, lanes: int) -> float | None:
-    """GiB a second one way of a PCIe slot; None for a generation that is not known."""
-    lane = PCIE_GB_PER_LANE.get(generation)
-    return lane * lanes * 1e9 / GIB if lane else None
-
-
-=======
->>>>>>> facts
 def _kind(row: dict[str, Any]) -> Kind:
     host = pcie_gib(*row["pcie"]) if row["pcie"] else None
     promised = row["link_gb"] * 1e9 / GIB if row["link_gb"] else None

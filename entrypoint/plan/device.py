@@ -3,21 +3,13 @@
 from collections import Counter
 from typing import Literal
 
-<<<<<<< HEAD
-=======
 from schemas.accelerator import PLATFORMS
->>>>>>> facts
 from schemas.errors import MachineError
 from schemas.facts import Facts
 from schemas.plan import Decision
 from schemas.spec import Spec
 
-NAMES = {"rocm": "AMD's ROCm", "npu": "Huawei's Ascend", "mps": "Apple's Metal"}
 
-<<<<<<< HEAD
-
-=======
->>>>>>> facts
 def check_device(facts: Facts) -> Literal["cpu", "cuda"]:
     """What the image computes on. Raise MachineError where the CUDA image runs and no GPU can be seen, or no image computes on what there is."""
     if facts.device == "cuda" and not facts.accelerators:
@@ -33,11 +25,7 @@ def check_image(facts: Facts) -> Literal["cpu", "cuda"]:
         return facts.device
     have = ", ".join(f"{count} x {name}" for name, count in Counter(one.name for one in facts.accelerators).items())
     raise MachineError(
-<<<<<<< HEAD
-        f"no image computes on {NAMES[facts.device]}" + (f" ({have})" if have else "") + ": there are images for cpu and cuda",
-=======
         f"no image computes on {PLATFORMS[facts.device]}" + (f" ({have})" if have else "") + ": there are images for cpu and cuda",
->>>>>>> facts
         'plan for its processor: set CAISSON_ACCELERATOR=cpu, or in the facts write "device": "cpu" and take out `accelerators`',
     )
 

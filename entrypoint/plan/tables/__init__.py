@@ -24,9 +24,6 @@ PARSERS: dict[str, list[dict[str, Any]]] = _table("parsers.json")
 ACCELERATORS: dict[str, Any] = _table("accelerators.json")
 """Kinds of accelerator: TFLOP/s, memory in GB a second, `link_gb` one way over all links; `words` that their name has; `reached`, the parts of these
 peaks that a training reaches."""
-<<<<<<< HEAD
 
 TIME: dict[str, Any] = _table("time.json")
 """Factors between a machine's rates and the time of a step."""
-=======
->>>>>>> facts
