@@ -252,6 +252,15 @@ def doctor(store: Path, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@store_option
+@json_option
+def anatomy(model: Path, store: Path, as_json: bool) -> None:
+    """Count what MODEL, a folder with a config.json or that file, is made of; the store keeps it for later plans. Needs an image with transformers."""
+    replace_process("entrypoint.run.anatomy", str(model), str(store), "json" if as_json else "text")
+
+
+@cli.command()
 def schema() -> None:
     """Print the JSON Schema of the spec."""
     click.echo(json.dumps(make_json_schema(), indent=2))

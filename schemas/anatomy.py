@@ -1,5 +1,6 @@
 """What a model is made of: a build of it on no device, counted. Equal layers are one entry with a count, so that 80 layers take a few kilobytes."""
 
+import hashlib
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -189,6 +190,11 @@ def anatomy_in(manifest: bytes) -> Anatomy | None:
         return _Recorded.model_validate_json(manifest).summary.anatomy
     except ValidationError:
         return None
+
+
+def file_of(config: bytes) -> str:
+    """Where a store keeps what was counted of a config.json with this content."""
+    return f"{FOLDER}/{hashlib.sha256(config).hexdigest()}.json"
 
 
 def read_anatomy(content: bytes) -> Anatomy | None:

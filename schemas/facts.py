@@ -9,6 +9,7 @@ from schemas.accelerator import SLOWEST as SLOWEST
 from schemas.accelerator import Accelerator as Accelerator
 from schemas.accelerator import Link as Link
 from schemas.accelerator import Size, Speed, Words
+from schemas.anatomy import Anatomy
 from schemas.base import Record
 from schemas.code import CodeFacts
 from schemas.rates import Rates
@@ -32,6 +33,9 @@ class ModelFacts(Record):
 
     stored_bytes: Count | None = None
     """Bytes of its weight files, where they are at hand."""
+
+    anatomy: Anatomy | None = None
+    """What a build of it on no device says; None before it is fetched, unless `caisson anatomy` has counted it."""
 
 
 class AdapterFacts(Record):

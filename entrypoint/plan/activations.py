@@ -4,6 +4,7 @@ Counted in the operations that transformers, peft and torch really make of a lay
 tensor that autograd keeps, checked against all live tensors of the program's own step in bench/memory.
 """
 
+from entrypoint.plan.counted_shape import CountedShape
 from entrypoint.plan.load import OWN_WEIGHTS, Load
 from entrypoint.plan.model_shape import ModelShape
 
@@ -15,7 +16,20 @@ def stream_bytes(shape: ModelShape, load: Load) -> int:
 
 def layer_bytes(shape: ModelShape, load: Load) -> int:
     """Kept of one layer, a token; without what depends on a row's length."""
+    if isinstance(shape, CountedShape) and not shape.plain:
+        return seen_bytes(shape, load)
     return _norms(shape, load) + _inputs(shape, load) + _attention(shape, load) + 3 * load.width * shape.intermediate + _heads_norms(shape, load)
+
+
+def seen_bytes(shape: CountedShape, load: Load) -> int:
+    """The same of a layer of any other kind, on average over all: what autograd kept when its own code ran without values."""
+    kept = shape.kept("full" if load.adapter in OWN_WEIGHTS else "adapter", "bf16" if load.width == 2 else "fp32")
+    each = kept.bytes + kept.squared * load.length
+    if load.adapter not in OWN_WEIGHTS:
+        each += load.width * (load.rank - 1) * shape.adapted / shape.layers
+        if load.dropout:  # a mask of bytes, and its output
+            each += (1 + load.width) * shape.adapted_inputs / shape.layers
+    return round(each)
 
 
 def _norms(shape: ModelShape, load: Load) -> int:

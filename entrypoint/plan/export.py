@@ -3,10 +3,10 @@
 from typing import cast
 
 from entrypoint.plan.compress import compress_job, compress_words
+from entrypoint.plan.counted_shape import shape_of
 from entrypoint.plan.device import check_image
 from entrypoint.plan.export_memory import disk_of, memory_decisions
 from entrypoint.plan.inputs import Inputs
-from entrypoint.plan.model_shape import read_shape
 from entrypoint.plan.step import make_step
 from schemas.errors import UsageError
 from schemas.export import AdapterOnly, Export, Safetensors
@@ -106,7 +106,7 @@ def _base_job(spec: Spec, inputs: Inputs) -> ExportJob:
 def _step(spec: Spec, entry: Export, base: ExportJob, facts: Facts, inputs: Inputs, *, made_from_merged: bool) -> tuple[Step, list[Decision]]:
     field = f"export.{spec.export.index(entry)}" if entry in spec.export else "export"
     folder, wanted = f"{spec.name}/exports", {"export": entry.model_dump(mode="json", exclude={"name"})}
-    shape = read_shape(known.config) if (known := facts.models.get(spec.model.source)) else None
+    shape = shape_of(facts.models.get(spec.model.source))
     kind: ExportKind = entry.kind
     named = f", called {entry.name}" if entry.name else ""
     if isinstance(entry, Safetensors):

@@ -1,8 +1,9 @@
 """What an export needs of memory and disk: for merging, for answering, and for compressing."""
 
+from entrypoint.plan.counted_shape import shape_of
 from entrypoint.plan.load import GIB
 from entrypoint.plan.memory import PROCESS_GIB
-from entrypoint.plan.model_shape import ModelShape, read_shape
+from entrypoint.plan.model_shape import ModelShape
 from schemas.errors import MachineError
 from schemas.export_job import ExportJob
 from schemas.facts import Facts, ModelFacts
@@ -23,7 +24,7 @@ def disk_of(shape: ModelShape | None, kind: str, copies: int = 1) -> int:
     """Bytes that an export takes while it is written; 0 while the model's config is not at hand."""
     if shape is None:
         return 0
-    linear = shape.layers * shape.linear_per_layer
+    linear = shape.layers * shape.packed_per_layer
     return int(copies * (linear * BYTES[kind] + (shape.parameters - linear) * BYTES["bf16"]))
 
 
@@ -40,7 +41,7 @@ def answer_gib(weights: float, nbytes: float) -> float:
 
 def count_weights(known: ModelFacts) -> float | None:
     """By the shape, or where that cannot be read by the size of the files; None where neither is at hand."""
-    shape = read_shape(known.config)
+    shape = shape_of(known)
     if shape:
         return shape.parameters
     said = known.config.get("dtype") or known.config.get("torch_dtype")
@@ -70,7 +71,7 @@ def memory_decisions(spec: Spec, facts: Facts, jobs: list[ExportJob]) -> list[De
 
 
 def _merging(known: ModelFacts, weights: float) -> Decision:
-    shape = read_shape(known.config)
+    shape = shape_of(known)
     if shape:
         why = "tensor by tensor, however large the model; peft's own merge where names differ"
         return Decision(field="export memory, merging", value=f"{merge_gib(shape):.1f} GiB", why=why)

@@ -38,4 +38,4 @@ def disk_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
 
 def serving_bytes_per_token(shape: ModelShape, kept: str | None = None) -> float:
     """Keys and values of one token, all layers; in 16 bits where nothing is said."""
-    return 2 * CACHE_BYTES[kept or "bf16"] * shape.layers * shape.kv_heads * shape.head_dim
+    return 2 * CACHE_BYTES[kept or "bf16"] * shape.attention_layers * shape.kv_heads * shape.head_dim

@@ -114,7 +114,7 @@ def trained_weights(shape: ModelShape, load: Load) -> int:
     if load.adapter == "full":
         return shape.parameters
     if load.adapter == "freeze":
-        return trained_layers(shape, load) * (shape.linear_per_layer + 2 * shape.hidden)
+        return trained_layers(shape, load) * shape.layer_weights
     magnitudes = shape.outputs if load.adapter == "dora" else 0
     return shape.lora(load.rank) + magnitudes + load.tables * shape.vocabulary * shape.hidden
 
@@ -146,7 +146,7 @@ def optimizer_bytes(shape: ModelShape, load: Load) -> float:
 def base_bytes(shape: ModelShape, load: Load) -> float:
     """Of the model's own weights, as they are loaded, on one rank that holds them all."""
     if load.adapter == "qlora":
-        return NF4_BYTES * shape.layers * shape.linear_per_layer + 2.0 * shape.embedding
+        return NF4_BYTES * shape.layers * shape.packed_per_layer + 2.0 * shape.unpacked
     if load.by_deepspeed:
         return float(load.width) * shape.parameters
     if load.adapter == "full":

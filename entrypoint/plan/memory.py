@@ -162,11 +162,11 @@ def _casts(shape: ModelShape, load: Load) -> tuple[float, float]:
     if not load.casts or load.strategy == "fsdp":  # what fsdp gathers is cast already
         return 0.0, 0.0
     if load.adapter in OWN_WEIGHTS:
-        return 2.0 * trained_layers(shape, load) * shape.linear_per_layer, 2.0 * shape.linear_per_layer
+        return 2.0 * trained_layers(shape, load) * shape.packed_per_layer, 2.0 * shape.packed_per_layer
     copies = 2.0 * shape.lora(load.rank)
     return copies, copies / shape.layers
 
 
 def live_weights(shape: ModelShape) -> int:
     """Weights that ZeRO-3 may hold whole on a rank: a layer that computes, the next one, and the input table or the head, which lie in none."""
-    return 2 * shape.linear_per_layer + shape.vocabulary * shape.hidden
+    return 2 * shape.largest_layer + shape.vocabulary * shape.hidden

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from entrypoint.plan.adapter import PRINCIPAL
+from entrypoint.plan.counted_shape import shape_of
 from entrypoint.plan.load import OWN_WEIGHTS
-from entrypoint.plan.model_shape import read_shape
 from entrypoint.plan.tables import DEFAULTS
 from schemas.answers_job import Answered
 from schemas.errors import UsageError
@@ -54,7 +54,7 @@ def _logits(method: Method) -> Literal["chunks", "whole", "compared", "answered"
 def teacher_weights(spec: Spec, facts: Facts) -> int:
     """Of the second model; 0 where there is none or its config is not at hand."""
     known = facts.models.get(teacher_of(spec.method) or "")
-    shape = read_shape(known.config) if known else None
+    shape = shape_of(known)
     return shape.parameters if shape else 0
 
 
@@ -63,7 +63,7 @@ def show_teacher(spec: Spec, facts: Facts) -> list[Decision]:
     source = teacher_of(spec.method)
     if source is None:
         return []
-    mine, its = (read_shape(known.config) if (known := facts.models.get(name)) else None for name in (spec.model.source, source))
+    mine, its = (shape_of(facts.models.get(name)) for name in (spec.model.source, source))
     if mine and its and its.vocabulary < mine.vocabulary:
         raise UsageError(
             f"method.teacher: {source} has a vocabulary of {its.vocabulary:,} tokens, the model has {mine.vocabulary:,}",

@@ -28,10 +28,54 @@ class ModelShape:
     """Whether each head of q and k is normed, as in Qwen3."""
 
     @property
+    def plain(self) -> bool:
+        """Every layer is attention and a gated MLP between two norms, and no more: formulas for such a layer hold."""
+        return True
+
+    @property
+    def towers(self) -> int:
+        """Weights beside the language model, of encoders of images and sound."""
+        return 0
+
+    @property
     def linear_per_layer(self) -> int:
         """Weights of one layer's linear maps: q, k, v, o and gate, up, down."""
         attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
         return attention + 3 * self.hidden * self.intermediate
+
+    @property
+    def largest_layer(self) -> int:
+        """Weights of the linear maps of the layer that has most."""
+        return self.linear_per_layer
+
+    @property
+    def active_per_layer(self) -> int:
+        """Weights of a layer's linear maps that compute one token: not those of experts that are not chosen."""
+        return self.linear_per_layer
+
+    @property
+    def packed_per_layer(self) -> int:
+        """Weights of a layer that lie in linear layers of torch: 4-bit quantisation and autocast see those alone."""
+        return self.linear_per_layer
+
+    @property
+    def unpacked(self) -> int:
+        """Weights that stay in 16 bits where those are packed into 4."""
+        return self.embedding
+
+    @property
+    def layer_weights(self) -> int:
+        """Everything in one layer, norms too."""
+        return self.linear_per_layer + 2 * self.hidden
+
+    @property
+    def attention_layers(self) -> int:
+        """Layers that keep keys and values of tokens."""
+        return self.layers
+
+    def looked_at(self, length: int) -> int:
+        """Tokens that a token can look at in a sequence of this length, over all layers; half of them lie before it on average."""
+        return self.layers * length
 
     @property
     def embedding(self) -> int:

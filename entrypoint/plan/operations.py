@@ -32,7 +32,7 @@ NOTHING = Pass(0, 0, 0, 0)
 
 def forward(shape: ModelShape, load: Load) -> Pass:
     """Layers alone. Products: two operations a weight; attention: half of 4 x length x width, since it is causal."""
-    products = 2.0 * shape.layers * shape.linear_per_layer + (0 if load.adapter in OWN_WEIGHTS else 2.0 * shape.lora(load.rank))
+    products = 2.0 * shape.layers * shape.active_per_layer + (0 if load.adapter in OWN_WEIGHTS else 2.0 * shape.lora(load.rank))
     return Pass(products, _scores(shape, load), *_rest(shape, load, "forward", shape.layers))
 
 
@@ -45,8 +45,8 @@ def backward(shape: ModelShape, load: Load) -> Pass:
     """Layers alone. Gradients of activations, and of the weights that move; flash attention recomputes its scores: five products for two."""
     layers = trained_layers(shape, load)
     part = layers / shape.layers
-    weights = 2.0 * layers * shape.linear_per_layer if load.adapter in OWN_WEIGHTS else 4.0 * shape.lora(load.rank)
-    return Pass(2.0 * layers * shape.linear_per_layer + weights, 2.5 * part * _scores(shape, load), *_rest(shape, load, "backward", layers))
+    weights = 2.0 * layers * shape.active_per_layer if load.adapter in OWN_WEIGHTS else 4.0 * shape.lora(load.rank)
+    return Pass(2.0 * layers * shape.active_per_layer + weights, 2.5 * part * _scores(shape, load), *_rest(shape, load, "backward", layers))
 
 
 def head(shape: ModelShape, load: Load) -> Pass:
@@ -59,7 +59,7 @@ def head(shape: ModelShape, load: Load) -> Pass:
 
 
 def _scores(shape: ModelShape, load: Load) -> float:
-    return 2.0 * load.length * shape.heads * shape.head_dim * shape.layers
+    return 2.0 * shape.looked_at(load.length) * shape.heads * shape.head_dim
 
 
 def _rest(shape: ModelShape, load: Load, way: str, layers: int) -> tuple[float, float]:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from entrypoint.plan import serve_lmdeploy, serve_vllm
+from entrypoint.plan.counted_shape import shape_of
 from entrypoint.plan.device import check_device, show_unlike
 from entrypoint.plan.engine_choice import Choice, check_format, choose_engine
 from entrypoint.plan.export import served_entry
 from entrypoint.plan.handover import choose_handover
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.kv_cache import decide_cache
-from entrypoint.plan.model_shape import ModelShape, max_positions, read_shape
+from entrypoint.plan.model_shape import ModelShape, max_positions
 from entrypoint.plan.parsers import decide_parser
 from entrypoint.plan.served_adapters import decide_adapters
 from entrypoint.plan.serving import (
@@ -50,7 +51,7 @@ def plan_serve(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     choice = choose_engine(spec.serve, facts, config, decisions)
     check_format(served_entry(spec).kind, choice)
     decisions += show_unlike(facts)
-    shape = read_shape(config) if config else None
+    shape = shape_of(known)
     serving = _decide(spec, facts, inputs, choice, config, shape, decisions)
     if choice.engine == "vllm":
         arguments = serve_vllm.vllm_arguments(serving)

@@ -122,7 +122,7 @@ def _speculative(wanted: Speculative) -> dict[str, Any]:
 
 def _cpu_cache(gib: int, shape: ModelShape | None, serving: Serving) -> Decision:
     why = "a tenth of the RAM, at least 1 GiB"
-    if shape:
+    if shape and shape.attention_layers:
         tokens = int(gib * GIB / serving_bytes_per_token(shape, serving.cache))
         why += f"; holds {tokens:,} tokens"
         if tokens < serving.length:

@@ -79,7 +79,7 @@ def _attention(there: Pass, back: Pass, rate: float) -> float:
 
 def _weights_seconds(shape: ModelShape, load: Load, memory: float) -> float:
     """Of a micro-batch: casting trained weights and their gradients, or making 4-bit ones wide."""
-    linear = shape.layers * shape.linear_per_layer
+    linear = shape.layers * shape.packed_per_layer
     passes = 3 if load.gradient_checkpointing else 2
     if load.adapter == "qlora":
         table = TIME["dequantise"]

@@ -9,6 +9,7 @@ from entrypoint.plan.answers import asked_of
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
 from entrypoint.plan.candidates import candidates
 from entrypoint.plan.choose import Option, choose, options, sizes
+from entrypoint.plan.counted_shape import shape_of, show_shape
 from entrypoint.plan.deepspeed import deepspeed, nested
 from entrypoint.plan.device import check_device, decide_precision, show_unlike
 from entrypoint.plan.fit import fit_of, refuse_all, show_memory
@@ -18,7 +19,7 @@ from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.load import optimizer_bytes, trained_weights
 from entrypoint.plan.memory import live_weights
 from entrypoint.plan.method import check_method, learning_rate, method_job, show_method, show_teacher
-from entrypoint.plan.model_shape import ModelShape, read_shape
+from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import check_offload, show_disk
 from entrypoint.plan.optimisation import check_optimizer, optimisation_job, validation_job
@@ -57,7 +58,8 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     rows = pack_rows(spec, facts, _rows(spec, facts, inputs), decisions)
     precision = decide_precision(spec, facts, decisions)
     known = facts.models.get(spec.model.source)
-    shape = read_shape(known.config) if known else None
+    shape = shape_of(known)
+    decisions += show_shape(known, shape)
     check_adapter(spec, shape)
     chosen = _choice(spec, facts, shape, rows, precision, decisions)
     fit, micro, accumulation = chosen.fit, chosen.load.micro_batch, chosen.accumulation

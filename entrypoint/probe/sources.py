@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from schemas.anatomy import Anatomy, anatomy_in, file_of, read_anatomy
 from schemas.facts import ModelFacts, SourceFacts
+from schemas.manifest import FILE_NAME
 
 GLOB_CHARACTERS = "*?["
 MAX_FILES = 100_000
@@ -77,7 +79,7 @@ def _stat(paths: list[tuple[Path, str]]) -> tuple[tuple[str, int, int], ...]:
     return tuple(files)
 
 
-def read_model(folder: Path) -> ModelFacts | None:
+def read_model(folder: Path, store: Path | None = None) -> ModelFacts | None:
     """config.json of a model folder; None where there is none that can be read (fetch says why)."""
     path = folder / "config.json"
     try:
@@ -89,4 +91,17 @@ def read_model(folder: Path) -> ModelFacts | None:
         weights = sum(size for _, size, _ in _stat([(p, p.name) for p in folder.glob("*.safetensors")]))
     except (OSError, ValueError, RecursionError):
         return None
-    return ModelFacts(config=config, stored_bytes=weights or None)
+    return ModelFacts(config=config, stored_bytes=weights or None, anatomy=_anatomy(folder, store))
+
+
+def _anatomy(folder: Path, store: Path | None) -> Anatomy | None:
+    """As fetch sealed it with the model, or as `caisson anatomy` left it in the store for this config."""
+    try:
+        if found := anatomy_in((folder / FILE_NAME).read_bytes()):
+            return found
+    except OSError:
+        pass
+    try:
+        return read_anatomy((store / file_of((folder / "config.json").read_bytes())).read_bytes()) if store else None
+    except OSError:
+        return None

@@ -31,7 +31,7 @@ def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, P
         node=node_rank(),
         avx512=machine.has_avx512(),
         program=__version__,
-        models={source: facts for source, folder in (model_folders or {}).items() if (facts := read_model(folder))},
+        models={source: facts for source, folder in (model_folders or {}).items() if (facts := read_model(folder, store))},
         sources={s: look(s) for s in sources if s.partition("://")[0] not in HUBS},
     )
 

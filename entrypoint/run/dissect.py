@@ -47,7 +47,7 @@ def dissect(model: Any) -> tuple[Anatomy, dict[LayerKind, int]]:
         vocabulary=head.outputs if head else next((table.rows for table in tables), 0) or _number(config, "vocab_size"),
         heads=_number(config, "num_attention_heads"),
         kv_heads=_number(config, "num_key_value_heads") or _number(config, "num_attention_heads"),
-        head_dim=_number(config, "head_dim") or _divided(config),
+        head_dim=_number(config, "qk_head_dim") or _number(config, "head_dim") or _divided(config),
         window=_number(config, "sliding_window") if any("sliding" in kind.kind for kind in layers) else 0,
         experts=_experts(config, layers),
         positions=_number(config, "max_position_embeddings"),

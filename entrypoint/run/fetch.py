@@ -1,6 +1,7 @@
 """Leaf of the stage fetch: one source of a model, or all sources of rows, into the store."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def _fetch_model(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:
     _tell_left_behind(source, found)
     _copy([(path / f, f) for f in found.files], output, source, events)
     scan_model(output, source, job.trust_remote_code)  # what was copied, not what lay there when it was looked at
-    return {}
+    return _anatomy(output, source, job.trust_remote_code)
 
 
 def _fetch_model_from_hub(source: str, trust_remote_code: bool, output: Path, events: Events) -> dict[str, Any]:
@@ -52,16 +53,18 @@ def _fetch_model_from_hub(source: str, trust_remote_code: bool, output: Path, ev
     found = choose(names, source, trust_remote_code)
     _tell_left_behind(source, found)
     wanted = [f for f in listing.files if f.path in found.files]
-
+    anatomy: dict[str, Any] = {}
     for large in (False, True):
         part = [f for f in wanted if f.path.endswith(".safetensors") == large]
         download(hub, listing.commit, part, output, events)
         for file in part:
             if file.path.endswith(".json"):
                 check_json(output / file.path, f"{source}/{file.path}", trust_remote_code)
+        if not large:  # an architecture that nothing here can load is refused before its weights are fetched
+            anatomy = _anatomy(output, source, trust_remote_code)
     sweep(output, found.files)
     scan_model(output, source, trust_remote_code)
-    return {"commit": listing.commit}
+    return {"commit": listing.commit, **anatomy}
 
 
 def _convert(path: Path, trust_remote_code: bool, output: Path, events: Events) -> dict[str, Any]:
@@ -69,7 +72,24 @@ def _convert(path: Path, trust_remote_code: bool, output: Path, events: Events) 
 
     made_from = convert(path, output, events)
     scan_model(output, str(path), trust_remote_code)
-    return {"converted_from": made_from}
+    return {"converted_from": made_from, **_anatomy(output, str(path), trust_remote_code)}
+
+
+def _anatomy(folder: Path, source: str, trust_remote_code: bool) -> dict[str, Any]:
+    """What every later plan counts with, for the manifest's summary: it is in no file, so that the same bytes keep the same digest.
+
+    Not of a model with code of its own, which is not run for counting; nor where transformers is not installed, as outside the images.
+    """
+    if find_spec("transformers") is None:
+        say(f"fetch: {source}: not counted, since transformers is not installed here: plans go by the sizes in config.json")
+        return {}
+    if trust_remote_code and json.loads((folder / "config.json").read_bytes()).get("auto_map"):
+        return {}
+    from entrypoint.run.anatomise import anatomise  # loads torch
+
+    found = anatomise(folder, source)
+    say(f"fetch: {source}: {found.class_name}, {found.parameters / 1e9:.2f} billion weights")
+    return {"anatomy": found.model_dump(mode="json", exclude_defaults=True)}
 
 
 def _fetch_data(job: FetchJob, output: Path, events: Events) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from entrypoint.run.model_parts import parts_of
 from schemas.errors import UsageError
 
 ROUTERS = ("gate", "router", "shared_expert_gate")
@@ -18,9 +19,13 @@ NEAREST = 3
 
 
 def linear_layers(model: Any) -> list[str]:
-    """Every linear layer but the output head, of words or of a judgement, and routers; GPT-2's transposed ones and 4-bit ones included."""
-    heads = (model.get_output_embeddings(), getattr(model, HEAD, None))
-    return [name for name, module in _linear(model) if not any(module is head for head in heads) and name.rpartition(".")[2] not in ROUTERS]
+    """Every linear layer but the output head, of words or of a judgement, and routers; GPT-2's transposed ones and 4-bit ones included.
+
+    Not those of towers for images and sound: rows of text never go through them.
+    """
+    apart = {id(model.get_output_embeddings()), id(getattr(model, HEAD, None))}
+    apart |= {id(module) for _, tower in parts_of(model).towers for module in tower.modules()}
+    return [name for name, module in _linear(model) if id(module) not in apart and name.rpartition(".")[2] not in ROUTERS]
 
 
 def expert_parameters(model: Any) -> list[str]:
