@@ -25,6 +25,8 @@ def seen_bytes(shape: CountedShape, load: Load) -> int:
     """The same of a layer of any other kind, on average over all: what autograd kept when its own code ran without values."""
     kept = shape.kept("full" if load.adapter in OWN_WEIGHTS else "adapter", "bf16" if load.width == 2 else "fp32")
     each = kept.bytes + kept.squared * load.length
+    if load.padded:  # a mask wants keys and values of every head
+        each += 2 * load.width * (shape.heads - shape.kv_heads) * shape.head_dim * shape.attention_layers / shape.layers
     if load.adapter not in OWN_WEIGHTS:
         each += load.width * (load.rank - 1) * shape.adapted / shape.layers
         if load.dropout:  # a mask of bytes, and its output

@@ -94,11 +94,16 @@ def _plain_kernels() -> Iterator[None]:
         with torch.autocast("cpu", enabled=False):
             return inputs @ weights[0]
 
+    from transformers.integrations import sdpa_attention
+
+    groups = sdpa_attention.use_gqa_in_sdpa
     functions.scaled_dot_product_attention, functions.grouped_mm = attention, experts
+    sdpa_attention.use_gqa_in_sdpa = lambda *_: True  # as without a mask: heads share keys and values, none is repeated
     try:
         yield
     finally:
         functions.scaled_dot_product_attention, functions.grouped_mm = attend, multiply
+        sdpa_attention.use_gqa_in_sdpa = groups
 
 
 def shorten(parts: Parts, chosen: list[int]) -> None:
