@@ -51,6 +51,10 @@ ELSEWHERE = {
         ("entrypoint.run." + part for part in ("adapter_export", "merge_whole", "nf4", "tuned")),
         "tests/entrypoint/run/test_merged_folder.py, through the leaf of export",
     ),
+    **dict.fromkeys(
+        ("entrypoint.run." + part for part in ("kept", "model_parts")),
+        "tests/entrypoint/run/test_dissect.py compares them with autograd and peft, test_anatomise.py with published models",
+    ),
     "entrypoint.run.calibration": "tests/entrypoint/run/test_quality.py, and test_compress.py through its leaf",
     "entrypoint.run.methods.recipe": "a record; tests/entrypoint/run/methods/test_methods.py makes one of each method",
     "entrypoint.run.upload_mlflow": "tests/entrypoint/run/test_trackers.py",

@@ -12,7 +12,9 @@ from schemas.errors import CaissonError, MachineError
 def main(path: Path, store: Path, form: str) -> None:
     """Print it, and leave it in the store for later plans of the same config."""
     if find_spec("transformers") is None:
-        raise MachineError("transformers is not installed here", f"count in the image: docker compose run --rm train anatomy {path}, with the folder below MODELS")
+        raise MachineError(
+            "transformers is not installed here", f"count in the image: docker compose run --rm train anatomy {path}, with the folder below MODELS"
+        )
     folder = path.parent if path.name == "config.json" else path
     from entrypoint.run.anatomise import anatomise  # loads torch
 

@@ -1,0 +1,74 @@
+"""Configs of which no model can be built: who knows the architecture, which name was meant, and sizes that do not go together."""
+
+import json
+
+import pytest
+
+pytest.importorskip("transformers")
+
+import transformers
+
+from entrypoint.run import meta_model
+from entrypoint.run.meta_model import build, read_config
+from schemas.errors import GateRefused, UsageError
+
+pytestmark = [pytest.mark.image, pytest.mark.filterwarnings("default")]
+
+SMALL = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 128}
+HERE = transformers.__version__
+
+
+def config(tmp_path, **values):
+    (tmp_path / "config.json").write_text(json.dumps({**SMALL, **values}))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "fix"),
+    [
+        ({"model_type": "qwen97", "transformers_version": "99.1.0"}, f"transformers {HERE} in this image does not know the architecture 'qwen97'", "with transformers 99.1.0 or later"),
+        ({"model_type": "qwen97", "transformers_version": "99.1.0"}, "the config was written by transformers 99.1.0", "build the images"),
+        ({"model_type": "lama", "transformers_version": "4.40.0"}, "does not know the architecture 'lama'", "the nearest that it has is llama"),
+        ({"model_type": "unheard-of"}, "does not know the architecture 'unheard-of'", "another architecture"),
+        ({"model_type": "own", "auto_map": {"AutoConfig": "m.C"}}, "does not know the architecture 'own'", "code of its own"),
+        ({"model_type": None}, "names no model_type", "as it was published"),
+        ({"model_type": ["llama"]}, "names no model_type", "as it was published"),
+        ({"model_type": "x" * 5000}, "x" * 80 + "'", "another architecture"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_unknown_architectures(tmp_path, values, said, fix):
+    with pytest.raises(UsageError) as refused:
+        read_config(config(tmp_path, **values), "/models/m")
+    assert refused.value.what.startswith("/models/m: ") and said in refused.value.what and len(refused.value.what) < 300
+    assert fix in refused.value.fix
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_what_is_no_config(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UsageError):
+        read_config(tmp_path, "/models/m")
+
+
+def test_no_config(tmp_path):
+    with pytest.raises(UsageError, match=r"no config\.json"):
+        read_config(tmp_path, "/models/m")
+
+
+@pytest.mark.parametrize("values", [{"num_attention_heads": 7}, {"hidden_act": "bar"}, {"rope_parameters": {"rope_type": "zz"}}, {"hidden_size": -4}], ids=str)
+def test_sizes_that_do_not_go_together(tmp_path, values):
+    with pytest.raises(GateRefused, match=f"/models/m: transformers {HERE} cannot"):
+        build(read_config(config(tmp_path, **values), "/models/m"), "/models/m")
+
+
+def test_a_config_without_end_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(meta_model, "SECONDS", 0.5)
+    with pytest.raises(GateRefused, match="no model has the sizes"):
+        build(read_config(config(tmp_path, num_hidden_layers=100_000), "/models/m"), "/models/m")
+
+
+def test_shared_weights_are_one(tmp_path):
+    tied, own = (build(read_config(config(tmp_path, tie_word_embeddings=value), "m"), "m") for value in (True, False))
+    sizes = [sum(parameter.numel() for parameter in model.parameters()) for model in (tied, own)]
+    assert sizes[1] - sizes[0] == 64 * 128
