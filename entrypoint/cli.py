@@ -12,13 +12,13 @@ import click
 
 from entrypoint import __version__, render
 from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec, with_models
-from entrypoint.doctor import examine
+from entrypoint.doctor import examine, see
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
 from entrypoint.facts_files import read_facts, show_facts
 from entrypoint.options import json_option, spec_argument, store_option
 from entrypoint.plan import check_sections, plan_gateway
-from entrypoint.probe import probe, usable_cores
+from entrypoint.probe import usable_cores
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
@@ -242,7 +242,8 @@ def _show_states(found: list[State]) -> None:
 @json_option
 def doctor(store: Path, as_json: bool) -> None:
     """Check engine, GPU, disk, memory and shared memory; each finding with its fix."""
-    findings = examine(probe(store), store)
+    facts, fault = see(store)
+    findings = examine(facts, store, fault)
     if as_json:
         click.echo(json.dumps([vars(f) for f in findings], indent=2))
     else:

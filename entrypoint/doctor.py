@@ -7,7 +7,7 @@ from pathlib import Path
 from entrypoint import probe
 from entrypoint.run.gateway_keys import read_keys
 from schemas.accelerator import PLATFORMS, Accelerator
-from schemas.errors import CaissonError
+from schemas.errors import CaissonError, MachineError
 from schemas.facts import IMAGES, Facts
 
 ENGINE_AT_LEAST = (26, 0)
@@ -32,9 +32,18 @@ class Finding:
     fix: str = ""
 
 
-def examine(facts: Facts, store: Path) -> list[Finding]:
-    """Every check that makes sense where this runs: the engine on a host, shared memory in a container."""
-    findings = [_gpu(facts), _disk(facts), _ram(facts), _store(store), *_key()]
+def see(store: Path) -> tuple[Facts, MachineError | None]:
+    """This machine; where a driver does not answer, what is wrong with it, and the machine without it."""
+    try:
+        return probe.probe(store), None
+    except MachineError as error:
+        return probe.probe(store, found=("cpu", ())), error
+
+
+def examine(facts: Facts, store: Path, fault: MachineError | None = None) -> list[Finding]:
+    """Every check that makes sense where this runs: the engine on a host, shared memory in a container. `fault` is a driver's."""
+    gpu = Finding("GPU", "fail", fault.what, fault.fix or "") if fault else _gpu(facts)
+    findings = [gpu, _disk(facts), _ram(facts), _store(store), *_key()]
     if probe.in_container():
         return [*findings, _shm(facts)]
     return [*_engine(facts), *findings]

@@ -150,8 +150,7 @@ def test_probe_knows_no_plan(name: str) -> None:
     assert {m for m in IMPORTS[name] if top(m) not in allowed and m not in ours} == set()
 
 
-def test_only_the_probe_looks_at_the_machine() -> None:
-    """Beside it: how many processors a step may use, what a disk takes, what a process holds; never what the machine is."""
+def test_one_module_asks_nvml() -> None:
     assert {name for name in TREES if "pynvml" in IMPORTS[name]} == {"entrypoint.probe.nvidia"}
 
 

@@ -13,9 +13,13 @@ from schemas.facts import Device, Facts
 from schemas.model import HUBS
 
 
-def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, Path] | None = None) -> Facts:
-    """This machine, with the state of local `sources` and the configs of models at hand (`model_folders`, by source)."""
-    device, accelerators = find_device()
+def probe(
+    store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, Path] | None = None, *, found: tuple[Device, tuple[Accelerator, ...]] | None = None
+) -> Facts:
+    """This machine, with the state of local `sources` and the configs of models at hand (`model_folders`, by source).
+
+    No driver is asked where device and accelerators are `found` already."""
+    device, accelerators = found or find_device()
     ram = gib(machine.usable_ram())
     return Facts(
         device=device,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.doctor import Finding, examine
+from entrypoint.doctor import Finding, examine, see
 from schemas.accelerator import Accelerator, Link
 from schemas.facts import Facts
 
@@ -81,6 +81,19 @@ def test_no_engine(docker, tmp_path: Path) -> None:
     found = by_check(tmp_path)
     assert (found["engine"].state, found["engine"].found) == ("fail", "Cannot connect")
     assert "compose" not in found
+
+
+def test_a_driver_that_does_not_answer_is_one_finding_of_several(docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAISSON_ACCELERATOR", raising=False)
+    (tmp_path / "bin" / "npu-smi").write_text("#!/bin/sh\necho dcmi module initialize failed >&2; exit 1\n")
+    (tmp_path / "bin" / "npu-smi").chmod(0o755)
+    facts, fault = see(tmp_path)
+    found = {f.check: f for f in examine(facts, tmp_path, fault)}
+    assert (found["GPU"].state, found["GPU"].found) == ("fail", "`npu-smi info` failed: dcmi module initialize failed")
+    assert "CAISSON_ACCELERATOR=cpu" in found["GPU"].fix
+    assert {f.state for check, f in found.items() if check in ("engine", "compose", "store")} == {"ok"}
+    monkeypatch.setenv("CAISSON_ACCELERATOR", "cpu")
+    assert see(tmp_path)[1] is None
 
 
 def test_gpu_on_a_host_without_the_container_toolkit(docker, tmp_path: Path) -> None:
