@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint import probe
+from schemas.anatomy import file_of
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +59,28 @@ def test_no_model(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "config.json").write_bytes(content)
     assert probe.read_model(tmp_path) is None
+
+
+def test_what_was_counted(tmp_path: Path) -> None:
+    """By fetch, in the manifest; else by the command, in the store under this config; else not."""
+    recorded = (Path(__file__).parents[2] / "anatomies" / "gpt2.json").read_bytes()
+    model, store = tmp_path / "model", tmp_path / "store"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "gpt2"}')
+    kept = store / file_of((model / "config.json").read_bytes())
+    kept.parent.mkdir(parents=True)
+    (model / "manifest.json").write_text('{"summary": {}}')
+
+    def parameters(store: Path | None) -> int | None:
+        found = probe.read_model(model, store)
+        assert found
+        return found.anatomy.parameters if found.anatomy else None
+
+    assert parameters(store) is None
+    kept.write_bytes(recorded)
+    assert parameters(store) == 124_439_808
+    assert parameters(None) is None
+    kept.write_bytes(recorded[:99])
+    assert parameters(store) is None
+    (model / "manifest.json").write_text(json.dumps({"summary": {"anatomy": json.loads(recorded)}}))
+    assert parameters(store) == 124_439_808
