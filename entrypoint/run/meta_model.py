@@ -58,10 +58,10 @@ def check_known(config: dict[str, Any], shown: str) -> None:
     import transformers
 
     name, here = config.get("model_type"), transformers.__version__
-    if name in transformers.CONFIG_MAPPING:
-        return
     if not isinstance(name, str) or not name:
         raise UsageError(f"{shown}: config.json names no model_type", AS_PUBLISHED)
+    if name in transformers.CONFIG_MAPPING:
+        return
     written = str(config.get("transformers_version") or "")
     said = f"; the config was written by transformers {written}" if written else ""
     near = difflib.get_close_matches(name, list(transformers.CONFIG_MAPPING), 1, 0.75)
