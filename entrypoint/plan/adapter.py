@@ -46,6 +46,11 @@ def tables_of(spec: Spec) -> int:
     return sum(name.rpartition(".")[2] in TABLES for name in spec.adapter.modules_to_save)
 
 
+def experts_of(spec: Spec) -> bool:
+    """Whether experts that are held as one tensor get adapters too."""
+    return isinstance(spec.adapter, Lora) and spec.adapter.experts
+
+
 def goes_with(kind: str, strategy: str) -> bool:
     """Whether the engine can train the adapter; each pair that is allowed is trained in tests/entrypoint/run/test_adapters.py."""
     if kind == "qlora":
@@ -78,7 +83,7 @@ def check_adapter(spec: Spec, shape: ModelShape | None) -> None:
             f"adapter.trainable_tokens: rows of a table that {wanted} cuts into shares cannot be trained singly",
             "use strategy: ddp or zero2, or modules_to_save: [embed_tokens, lm_head]",
         )
-    if isinstance(adapter, Lora) and adapter.experts and wanted in SHARD_WEIGHTS:
+    if experts_of(spec) and wanted in SHARD_WEIGHTS:
         raise UsageError(
             f"adapter.experts: the tensors of experts that {wanted} cuts into shares cannot get an adapter", "use strategy: ddp or zero2, or experts: false"
         )
@@ -102,7 +107,7 @@ def adapter_job(spec: Spec, load: Load, decisions: list[Decision]) -> AdapterJob
     return AdapterJob(
         kind=load.adapter, rank=load.rank, alpha=alpha, dropout=getattr(given, "dropout", 0.0), targets=given.targets or "all-linear",
         modules_to_save=given.modules_to_save, trainable_tokens=given.trainable_tokens, ratio=given.ratio if isinstance(given, LoraPlus) else None,
-        experts=isinstance(given, Lora) and given.experts,
+        experts=experts_of(spec),
     )  # fmt: skip
 
 

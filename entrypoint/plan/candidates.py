@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from entrypoint.plan.adapter import adapter_kinds, goes_with, layers_of, rank_of, tables_of
+from entrypoint.plan.adapter import adapter_kinds, experts_of, goes_with, layers_of, rank_of, tables_of
 from entrypoint.plan.batch import Rows
 from entrypoint.plan.load import Load
 from entrypoint.plan.method import needs_of, teacher_weights
@@ -36,7 +36,7 @@ def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Loa
             made = Load(
                 kind, rank_of(spec), precision, strategy, ranks, needs.rows, rows.longest, False, bool(gpus), offload, nodes,
                 sequences=needs.sequences, copy=needs.copy, logits=needs.logits, teacher=teacher_weights(spec, facts),
-                layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer,
+                layers=layers_of(spec), tables=tables_of(spec), experts=experts_of(spec), optimizer=spec.train.optimizer,
                 all_logits=bool(spec.train.label_smoothing or spec.plugins.loss or spec.plugins.metric),
                 dropout=bool(getattr(spec.adapter, "dropout", 0.0)), validation_rows=spec.train.validation.batch_rows or 0,
             )  # fmt: skip

@@ -57,6 +57,9 @@ class Load:
     tables: int = 0
     """Tables as large as the vocabulary that are trained whole beside an adapter."""
 
+    experts: bool = False
+    """Whether experts that are one tensor a layer get adapters too."""
+
     optimizer: str = "adamw"
     all_logits: bool = False
     """Label smoothing wants those of all tokens at once."""
@@ -116,7 +119,8 @@ def trained_weights(shape: ModelShape, load: Load) -> int:
     if load.adapter == "freeze":
         return trained_layers(shape, load) * shape.layer_weights
     magnitudes = shape.outputs if load.adapter == "dora" else 0
-    return shape.lora(load.rank) + magnitudes + load.tables * shape.vocabulary * shape.hidden
+    experts = shape.expert_lora(load.rank) if load.experts else 0
+    return shape.lora(load.rank) + experts + magnitudes + load.tables * shape.vocabulary * shape.hidden
 
 
 def trained_layers(shape: ModelShape, load: Load) -> int:

@@ -99,6 +99,10 @@ class ModelShape:
         attention = (self.hidden + q) * 2 + (self.hidden + kv) * 2
         return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
 
+    def expert_lora(self, rank: int) -> int:
+        """Weights of adapters on experts that are held as one tensor a layer; a gated decoder has none."""
+        return 0 * rank
+
 
 def read_shape(config: Mapping[str, Any]) -> ModelShape | None:
     """The shape, or None for a config that does not describe a plain gated decoder (experts, other key names)."""

@@ -123,6 +123,12 @@ def test_experts_stay_in_16_bits_under_qlora() -> None:
     assert 85 < weights / GIB < 88, "4-bit quantisation passes over experts that are one tensor"
 
 
+def test_adapters_of_experts_are_counted_where_the_spec_wants_them() -> None:
+    found = shape("qwen3-30b-a3b")
+    more = training_bytes(found, replace(LORA, experts=True))["adapter"] - training_bytes(found, LORA)["adapter"]
+    assert more == 4.0 * found.expert_lora(16) > 2 * GIB
+
+
 def test_plan_says_where_sizes_are_from() -> None:
     machine = facts(H100, H100, H100, H100, ram_gib=900.0, disk_free_gib=900.0)
     plan = plan_of(
