@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from entrypoint.run.model_parts import KINDS, Parts, parts_of
-from entrypoint.run.targets import ROUTERS
-from schemas.anatomy import Anatomy, Experts, LayerKind, LinearMap, Table, Tower
+from entrypoint.run.targets import ROUTERS, read_directly
+from schemas.anatomy import Anatomy, Experts, LayerKind, LinearMap, Part, Table, Tower
 
 ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k", "moe_k", "top_k_experts", "num_selected_experts", "router_top_k")
 """What configs call the experts that compute one token."""
@@ -81,15 +81,17 @@ def _maps(modules: Any, seen: set[int]) -> Iterator[LinearMap]:
     from transformers.pytorch_utils import Conv1D
 
     found: Counter[LinearMap] = Counter()
+    modules = list(modules)
+    direct = {id(inner) for _, module in modules if (inner := read_directly(module)) is not None}
     for name, module in modules:
         if isinstance(module, torch.nn.Linear | Conv1D):
             if id(module.weight) in seen:
                 continue
             inputs, outputs = module.weight.shape if isinstance(module, Conv1D) else reversed(module.weight.shape)
             plain = re.sub(r"\d+", "N", name) if EXPERTS in f".{name}." or name.isdigit() else name
-            part = "router" if name.rpartition(".")[2] in ROUTERS else "expert" if EXPERTS in f".{name}." else "plain"
+            part: Part = "router" if name.rpartition(".")[2] in ROUTERS else "expert" if EXPERTS in f".{name}." else "plain"
             _take(module, seen, recurse=False)
-            found[LinearMap(name=plain, inputs=inputs, outputs=outputs, bias=module.bias is not None, part=part)] += 1
+            found[LinearMap(name=plain, inputs=inputs, outputs=outputs, bias=module.bias is not None, part="direct" if id(module) in direct else part)] += 1
         for own, parameter in module.named_parameters(recurse=False):
             if parameter.dim() == 3 and EXPERTS in f".{name}." and id(parameter) not in seen:
                 seen.add(id(parameter))

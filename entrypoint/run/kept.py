@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from entrypoint.run.model_parts import KINDS, Parts, parts_of
-from entrypoint.run.targets import ROUTERS
+from entrypoint.run.targets import ROUTERS, read_directly
 from schemas.anatomy import Kept
 
 Trains = Literal["full", "adapter"]
@@ -167,8 +167,9 @@ def _adapt(layer: Any) -> None:
     import torch
     from transformers.pytorch_utils import Conv1D
 
+    direct = [read_directly(module) for module in layer.modules()]
     for name, module in layer.named_modules():
-        if isinstance(module, torch.nn.Linear | Conv1D) and name.rpartition(".")[2] not in ROUTERS:
+        if isinstance(module, torch.nn.Linear | Conv1D) and name.rpartition(".")[2] not in ROUTERS and not any(module is one for one in direct):
             module.forward = _adapted(module, module.forward)
 
 

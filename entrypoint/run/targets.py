@@ -21,11 +21,17 @@ NEAREST = 3
 def linear_layers(model: Any) -> list[str]:
     """Every linear layer but the output head, of words or of a judgement, and routers; GPT-2's transposed ones and 4-bit ones included.
 
-    Not those of towers for images and sound: rows of text never go through them.
+    Not those of towers for images and sound: rows of text never go through them. Nor those that peft refuses in a state space.
     """
     apart = {id(model.get_output_embeddings()), id(getattr(model, HEAD, None))}
     apart |= {id(module) for _, tower in parts_of(model).towers for module in tower.modules()}
+    apart |= {id(found) for module in model.modules() if (found := read_directly(module)) is not None}
     return [name for name, module in _linear(model) if id(module) not in apart and name.rpartition(".")[2] not in ROUTERS]
+
+
+def read_directly(module: Any) -> Any:
+    """The linear layer of a state space, as Mamba's, whose weight the kernels take without calling it: an adapter would do nothing. None of others."""
+    return getattr(module, "out_proj", None) if hasattr(module, "A_log") and hasattr(module, "D") else None
 
 
 def expert_parameters(model: Any) -> list[str]:

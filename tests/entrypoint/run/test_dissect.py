@@ -24,14 +24,17 @@ ROUTED = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 1
 SEES = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_hidden_layers": 2, "image_size": 28, "patch_size": 14}
 MODELS = {
     "llama": TEXT, "qwen2": TEXT, "qwen3": TEXT, "gemma2": TEXT, "gemma3_text": TEXT, "phi3": TEXT, "gpt_neox": TEXT, "opt": {**TEXT, "ffn_dim": 48, "word_embed_proj_dim": 16},
-    "gpt2": {"vocab_size": 96, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "bos_token_id": 1, "eos_token_id": 2},
+    "gpt2": {"vocab_size": 96, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "bos_token_id": 1, "eos_token_id": 2},
     "mixtral": {**TEXT, "num_local_experts": 4}, "qwen3_moe": {**TEXT, **ROUTED}, "qwen2_moe": {**TEXT, **ROUTED, "shared_expert_intermediate_size": 16},
     "qwen3_next": {**TEXT, **ROUTED, "shared_expert_intermediate_size": 16, "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8},
     "mamba": {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
-    "deepseek_v3": {**TEXT, "moe_intermediate_size": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "q_lora_rank": 16,
+    "deepseek_v3": {**TEXT, "num_key_value_heads": 4, "moe_intermediate_size": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "q_lora_rank": 16,
                     "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8},
     "gemma3": {"text_config": TEXT, "vision_config": {**SEES, "model_type": "siglip_vision_model", "vision_use_head": False}, "mm_tokens_per_image": 4},
 }  # fmt: skip
+MOVED = ("deepseek_v3",)
+"""peft 0.21 takes gate_proj, up_proj and down_proj of these for experts of checkpoints before transformers 5, and moves adapters of other layers there."""
+
 STACKED = ("mixtral", "qwen3_moe", "qwen2_moe", "qwen3_next", "deepseek_v3")
 
 
@@ -59,7 +62,7 @@ def trained(model, **changes):
     return adapted, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind not in MOVED])
 def test_adapters_as_peft_makes_them(tmp_path, kind):
     body, shape = counted(tmp_path, kind)
     model = model_of(tmp_path)
@@ -82,7 +85,7 @@ def test_towers_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("trains", ["full", "adapter"])
-@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind not in ("mamba", "gemma3", "qwen3_next", *STACKED)])
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind not in ("gemma3", "opt", *MOVED)])
 def test_what_autograd_really_keeps(tmp_path, kind, trains):
     """All layers of the model with real numbers in fp32: bytes between two lengths."""
     _, shape = counted(tmp_path, kind)
@@ -91,11 +94,12 @@ def test_what_autograd_really_keeps(tmp_path, kind, trains):
         model, _ = trained(model, rank=1)
     model.train()
     for module in model.modules():
-        if hasattr(module, "p") and "Dropout" in type(module).__name__ and kind != "gpt2":
+        if hasattr(module, "p") and "Dropout" in type(module).__name__:
             module.p = 0.0
     sizes = [_kept(model, length) for length in (64, 128)]
     each = (sizes[1] - sizes[0]) / 64
-    ends = each - shape.layers * shape.kept(trains, "fp32").bytes
+    kept = shape.kept(trains, "fp32")
+    ends = each - shape.layers * (kept.bytes + kept.squared * (128**2 - 64**2) / 64)
     widest = 4 * (16 * 32 + 3 * 96)
     assert -0.03 * each <= ends <= widest, "beside the layers: embeddings, last norm, logits and loss"
 
