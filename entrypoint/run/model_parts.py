@@ -32,12 +32,19 @@ class Parts:
 
 
 def parts_of(model: Any) -> Parts:
-    """Cut a model of transformers. A config with a section for text has towers beside the language model; any other is the language model."""
+    """Cut a model of transformers."""
     inside = model.config.is_encoder_decoder
     config = model.config if inside else model.config.get_text_config(decoder=True)
     decoder = model if inside else model.get_decoder()
-    towers = tuple(_towers(model, decoder, model.get_output_embeddings())) if config is not model.config else ()
-    return Parts(model, config, decoder, _layers(decoder, config), towers)
+    return Parts(model, config, decoder, _layers(decoder, config), towers_of(model))
+
+
+def towers_of(model: Any) -> tuple[tuple[str, Any], ...]:
+    """Towers lie beside the language model where the config has a section for text; any other model, one without a config too, has none."""
+    config = getattr(model, "config", None)
+    if config is None or config.is_encoder_decoder or config.get_text_config(decoder=True) is config:
+        return ()
+    return tuple(_towers(model, model.get_decoder(), model.get_output_embeddings()))
 
 
 def _towers(module: Any, decoder: Any, head: Any) -> Iterator[tuple[str, Any]]:

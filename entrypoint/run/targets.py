@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from entrypoint.run.model_parts import parts_of
+from entrypoint.run.model_parts import towers_of
 from schemas.errors import UsageError
 
 ROUTERS = ("gate", "router", "shared_expert_gate")
@@ -24,7 +24,7 @@ def linear_layers(model: Any) -> list[str]:
     Not those of towers for images and sound: rows of text never go through them. Nor those that peft refuses in a state space.
     """
     apart = {id(model.get_output_embeddings()), id(getattr(model, HEAD, None))}
-    apart |= {id(module) for _, tower in parts_of(model).towers for module in tower.modules()}
+    apart |= {id(module) for _, tower in towers_of(model) for module in tower.modules()}
     apart |= {id(found) for module in model.modules() if (found := read_directly(module)) is not None}
     return [name for name, module in _linear(model) if id(module) not in apart and name.rpartition(".")[2] not in ROUTERS]
 
