@@ -1,6 +1,6 @@
 """Plan of an export with fewer bits: llm-compressor's scheme, the calibration rows, and what a machine without a GPU has to expect."""
 
-from entrypoint.plan.model_shape import max_positions
+from entrypoint.plan.counted_shape import positions_of
 from schemas.errors import UsageError
 from schemas.export import Awq, Calibrated, Fp8, Gptq, Int8
 from schemas.export_job import CompressJob
@@ -26,7 +26,7 @@ def compress_job(spec: Spec, entry: Compressed, facts: Facts) -> CompressJob:
     """What llm-compressor is told. Raises UsageError for sizes that the format cannot divide."""
     known = facts.models.get(spec.model.source)
     config = known.config if known else {}
-    positions = max_positions(config) if known else None
+    positions = positions_of(known)
     if isinstance(entry, Fp8):
         if entry.scheme == "block":
             _check_divides(config, BLOCK, "scheme: block", "write scheme: dynamic")

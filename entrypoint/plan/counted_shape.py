@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from entrypoint.plan.model_shape import ModelShape, read_shape
+from entrypoint.plan.model_shape import ModelShape, max_positions, read_shape
 from schemas.anatomy import Anatomy, Kept, LayerKind, LinearMap
 from schemas.facts import ModelFacts
 from schemas.plan import Decision
@@ -167,6 +167,13 @@ def shape_of(known: ModelFacts | None) -> ModelShape | None:
         layers=layers, hidden=body.hidden, intermediate=_width(body), heads=body.heads, kv_heads=body.kv_heads, head_dim=body.head_dim,
         vocabulary=body.vocabulary, tied=body.head is None, head_norms=bool(rough and rough.head_norms), anatomy=body,
     )  # fmt: skip
+
+
+def positions_of(known: ModelFacts | None) -> int | None:
+    """Longest sequence that the model's positions cover, in tokens: configs have several names for it."""
+    if known is None:
+        return None
+    return max_positions(known.config) or (known.anatomy.positions if known.anatomy else 0) or None
 
 
 def show_shape(known: ModelFacts | None, shape: ModelShape | None) -> list[Decision]:

@@ -3,9 +3,9 @@
 from typing import Literal, cast
 
 from entrypoint.plan.answers import plan_answers
+from entrypoint.plan.counted_shape import positions_of
 from entrypoint.plan.fetch import row_sources
 from entrypoint.plan.inputs import Inputs
-from entrypoint.plan.model_shape import max_positions
 from entrypoint.plan.plugins import OF_PREPARE, check_code, plugin_jobs
 from entrypoint.plan.step import make_step
 from entrypoint.plan.streaming import check_streaming
@@ -98,7 +98,7 @@ def _refuse_split(spec: Spec) -> None:
 def row_limit(spec: Spec, facts: Facts) -> tuple[int, Decision]:
     """The longest row that may pass, in tokens."""
     known = facts.models.get(spec.model.source)
-    positions = max_positions(known.config) if known else None
+    positions = positions_of(known)
     wanted = spec.data.max_length
     if wanted is not None:
         if positions and wanted > positions:
@@ -106,4 +106,8 @@ def row_limit(spec: Spec, facts: Facts) -> tuple[int, Decision]:
         return wanted, Decision(field="data.max_length", value=str(wanted), why="set in the spec")
     if positions:
         return positions, Decision(field="data.max_length", value=str(positions), why="the model's positions; no row is cut", source="config.json")
-    return FALLBACK_LENGTH, Decision(field="data.max_length", value=str(FALLBACK_LENGTH), why="assumed until the model's config is fetched")
+    return FALLBACK_LENGTH, Decision(
+        field="data.max_length",
+        value=str(FALLBACK_LENGTH),
+        why="assumed: the model's config names no positions" if known else "assumed until the model's config is fetched",
+    )

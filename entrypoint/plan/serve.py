@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from entrypoint.plan import serve_lmdeploy, serve_vllm
-from entrypoint.plan.counted_shape import shape_of
+from entrypoint.plan.counted_shape import positions_of, shape_of
 from entrypoint.plan.device import check_device, show_unlike
 from entrypoint.plan.engine_choice import Choice, check_format, choose_engine
 from entrypoint.plan.export import served_entry
 from entrypoint.plan.handover import choose_handover
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.kv_cache import decide_cache
-from entrypoint.plan.model_shape import ModelShape, max_positions
+from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.parsers import decide_parser
 from entrypoint.plan.served_adapters import decide_adapters
 from entrypoint.plan.serving import (
@@ -103,7 +103,7 @@ def _decide(
 ) -> Serving:
     """Every field of the section, each by what decides it."""
     serve = spec.serve
-    length = decide_length(serve, max_positions(config) if config else None, decisions)
+    length = decide_length(serve, positions_of(facts.models.get(spec.model.source)), decisions)
     has_bf16 = not facts.accelerators or facts.oldest.has_bf16  # vLLM refuses bfloat16 on a card without it instead of falling back
     why = "as exported" if has_bf16 else f"{facts.oldest.name} has no bf16"
     decisions.append(Decision(field="serve precision", value="bfloat16" if has_bf16 else "float16", why=why))

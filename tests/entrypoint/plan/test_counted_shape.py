@@ -8,7 +8,7 @@ import pytest
 from known import H100, LLAMA_8B, MODEL, ROOT, facts, plan_of
 
 from entrypoint.plan.activations import layer_bytes
-from entrypoint.plan.counted_shape import CountedShape, shape_of, show_shape
+from entrypoint.plan.counted_shape import CountedShape, positions_of, shape_of, show_shape
 from entrypoint.plan.load import Load
 from entrypoint.plan.memory import GIB, training_bytes
 from entrypoint.plan.model_shape import read_shape
@@ -143,6 +143,14 @@ def test_plan_says_where_sizes_are_from() -> None:
     assert "config.json" in from_config["model"].why
     (line,) = show_shape(known("qwen2.5-vl-7b"), shape("qwen2.5-vl-7b"))
     assert line.why == "counted in Qwen2_5_VLForConditionalGeneration: visual 0.68"
+
+
+def test_positions_under_any_name() -> None:
+    assert positions_of(known("gpt2")) == 1024, "n_positions in its config"
+    assert positions_of(known("gemma-3-4b")) == 131_072, "in a section of its config"
+    assert positions_of(known("llama-3-8b")) == 8192
+    assert positions_of(known("mamba-130m")) is None
+    assert positions_of(None) is None
 
 
 def test_no_shape() -> None:
