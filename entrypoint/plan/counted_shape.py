@@ -77,9 +77,15 @@ class CountedShape(ModelShape):
         return self._average(lambda kind: sum(one.weights for one in kind.maps if not one.stacked))
 
     @property
+    def packed(self) -> int:
+        """Those of the whole model but its head, towers too."""
+        layers = sum(kind.count * one.weights for kind in self.body.layers for one in kind.maps if not one.stacked)
+        return layers + sum(one.weights for one in self.body.outside) + sum(tower.linear for tower in self.body.towers)
+
+    @property
     def unpacked(self) -> int:
-        """The rest: tables, norms, experts that are one tensor; towers are counted as if they stayed whole."""
-        return self.parameters - self.layers * self.packed_per_layer
+        """The rest: tables, head, norms, experts that are one tensor."""
+        return self.parameters - self.packed
 
     @property
     def layer_weights(self) -> int:

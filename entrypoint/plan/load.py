@@ -150,7 +150,7 @@ def optimizer_bytes(shape: ModelShape, load: Load) -> float:
 def base_bytes(shape: ModelShape, load: Load) -> float:
     """Of the model's own weights, as they are loaded, on one rank that holds them all."""
     if load.adapter == "qlora":
-        return NF4_BYTES * shape.layers * shape.packed_per_layer + 2.0 * shape.unpacked
+        return NF4_BYTES * shape.packed + 2.0 * shape.unpacked
     if load.by_deepspeed:
         return float(load.width) * shape.parameters
     if load.adapter == "full":

@@ -59,6 +59,11 @@ class ModelShape:
         return self.linear_per_layer
 
     @property
+    def packed(self) -> int:
+        """Those of the whole model but its head."""
+        return self.layers * self.packed_per_layer
+
+    @property
     def unpacked(self) -> int:
         """Weights that stay in 16 bits where those are packed into 4."""
         return self.embedding

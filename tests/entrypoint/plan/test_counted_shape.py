@@ -70,7 +70,7 @@ def test_experts(name: str, active: float, packed: int, adapters: int, experts: 
     found = shape(name)
     assert not found.plain
     assert found.active == pytest.approx(active, rel=0.01)
-    assert found.layers * found.packed_per_layer == packed
+    assert found.packed == found.layers * found.packed_per_layer == packed
     assert found.unpacked == found.parameters - packed
     assert (found.lora(16), found.expert_lora(16)) == (adapters, experts)
     assert found.active_per_layer < found.linear_per_layer <= found.largest_layer
@@ -81,6 +81,7 @@ def test_towers_are_apart() -> None:
     assert found.towers == 676_550_144
     assert found.lora(16) == shape("qwen2.5-7b").lora(16), "the language model is the same, and adapters go to no other part"
     assert found.parameters - found.towers == shape("qwen2.5-7b").parameters
+    assert 0.9 * found.towers < found.packed - shape("qwen2.5-7b").packed < found.towers, "4-bit quantisation does go to towers"
 
 
 def test_other_layers() -> None:
