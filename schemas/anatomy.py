@@ -13,7 +13,7 @@ FOLDER = ".anatomies"
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Size = Annotated[int, Field(ge=1, lt=2**31)]
 Word = Annotated[str, Field(max_length=200)]
-Part = Literal["plain", "expert", "router", "direct"]
+Part = Literal["plain", "expert", "router", "bare"]
 
 
 class LinearMap(Record):
@@ -31,7 +31,7 @@ class LinearMap(Record):
     """A vector as wide as the outputs beside each."""
 
     part: Part = "plain"
-    """expert: only some of the copies compute a token; router: chooses them; direct: a state space reads its weight without calling it."""
+    """expert: only some of the copies compute a token; router: chooses them; bare: gets no adapter for another reason."""
 
     stacked: bool = False
     """All copies are one tensor, which adapters of linear layers and 4-bit quantisation pass over."""

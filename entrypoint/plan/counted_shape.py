@@ -147,7 +147,7 @@ class CountedShape(ModelShape):
     def _targets(self) -> Iterator[tuple[int, LinearMap]]:
         """Layers that are alike, and a map of theirs that adapters go to."""
         every = [(kind.count, one) for kind in self.body.layers for one in kind.maps] + [(1, one) for one in self.body.outside]
-        return ((count, one) for count, one in every if not one.stacked and one.part not in ("router", "direct"))
+        return ((count, one) for count, one in every if not one.stacked and one.part not in ("router", "bare"))
 
     def _active(self, one: LinearMap) -> int:
         """Copies of a map that compute one token."""

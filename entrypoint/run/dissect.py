@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from entrypoint.run.model_parts import KINDS, Parts, parts_of
-from entrypoint.run.targets import ROUTERS, read_directly
+from entrypoint.run.targets import ROUTERS
+from entrypoint.run.unadapted import unadapted
 from schemas.anatomy import Anatomy, Experts, LayerKind, LinearMap, Part, Table, Tower
 
 ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k", "moe_k", "top_k_experts", "num_selected_experts", "router_top_k")
@@ -23,12 +24,13 @@ def dissect(model: Any) -> tuple[Anatomy, dict[LayerKind, int]]:
     parts = parts_of(model)
     config = parts.config
     seen: set[int] = set()
+    bare = unadapted(model)
     tables = _tables(model, parts, seen)
     head = _head(model, seen)
-    each = _layers(parts, seen)
+    each = _layers(parts, seen, bare)
     layers = tuple(kind.model_copy(update={"count": count}) for kind, count in Counter(each).items())
     towers = tuple(_tower(name, module, seen) for name, module in parts.towers)
-    outside = tuple(_maps(parts.rest(), seen))
+    outside = tuple(_maps(parts.rest(), seen, bare))
     total = sum(parameter.numel() for parameter in model.parameters())
     width = next((table.width for table in tables), 0)
     found = Anatomy(
@@ -66,23 +68,21 @@ def _words(parts: Parts) -> list[str]:
     return [""] * len(parts.layers)
 
 
-def _layers(parts: Parts, seen: set[int]) -> list[LayerKind]:
+def _layers(parts: Parts, seen: set[int], bare: set[int]) -> list[LayerKind]:
     """Each layer by itself."""
     found = []
     for word, layer in zip(_words(parts), parts.layers, strict=True):
-        maps = tuple(_maps(layer.named_modules(), seen))
+        maps = tuple(_maps(layer.named_modules(), seen, bare))
         found.append(LayerKind(count=1, kind=word, maps=maps, others=sum(parameter.numel() for parameter in _unseen(layer, seen))))
     return found
 
 
-def _maps(modules: Any, seen: set[int]) -> Iterator[LinearMap]:
+def _maps(modules: Any, seen: set[int], bare: set[int]) -> Iterator[LinearMap]:
     """Linear maps among named modules, those alike under one name together."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
     found: Counter[LinearMap] = Counter()
-    modules = list(modules)
-    direct = {id(inner) for _, module in modules if (inner := read_directly(module)) is not None}
     for name, module in modules:
         if isinstance(module, torch.nn.Linear | Conv1D):
             if id(module.weight) in seen:
@@ -91,7 +91,7 @@ def _maps(modules: Any, seen: set[int]) -> Iterator[LinearMap]:
             plain = re.sub(r"\d+", "N", name) if EXPERTS in f".{name}." or name.isdigit() else name
             part: Part = "router" if name.rpartition(".")[2] in ROUTERS else "expert" if EXPERTS in f".{name}." else "plain"
             _take(module, seen, recurse=False)
-            found[LinearMap(name=plain, inputs=inputs, outputs=outputs, bias=module.bias is not None, part="direct" if id(module) in direct else part)] += 1
+            found[LinearMap(name=plain, inputs=inputs, outputs=outputs, bias=module.bias is not None, part="bare" if id(module) in bare else part)] += 1
         for own, parameter in module.named_parameters(recurse=False):
             if parameter.dim() == 3 and EXPERTS in f".{name}." and id(parameter) not in seen:
                 seen.add(id(parameter))

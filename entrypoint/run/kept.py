@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from entrypoint.run.model_parts import KINDS, Parts, parts_of
-from entrypoint.run.targets import ROUTERS, read_directly
+from entrypoint.run.targets import ROUTERS
+from entrypoint.run.unadapted import unadapted
 from schemas.anatomy import Kept
 
 Trains = Literal["full", "adapter"]
@@ -62,8 +63,9 @@ def _run(build: Callable[[Any], Any], chosen: list[int], trains: Trains, precisi
         shorten(parts, chosen)
         if trains == "adapter":
             model.requires_grad_(False)
+            bare = unadapted(model)
             for layer in layers:
-                _adapt(layer)
+                _adapt(layer, bare)
         step = _step(layers)
         lengths = (step, 2 * step, 3 * step)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
@@ -162,14 +164,13 @@ def _within(layer: Any, place: int, inside: list[int | None]) -> Iterator[None]:
             hook.remove()
 
 
-def _adapt(layer: Any) -> None:
+def _adapt(layer: Any, bare: set[int]) -> None:
     """Adapters of rank 1 in fp32 beside linear layers, as peft's LoRA computes them."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    direct = [read_directly(module) for module in layer.modules()]
     for name, module in layer.named_modules():
-        if isinstance(module, torch.nn.Linear | Conv1D) and name.rpartition(".")[2] not in ROUTERS and not any(module is one for one in direct):
+        if isinstance(module, torch.nn.Linear | Conv1D) and name.rpartition(".")[2] not in ROUTERS and id(module) not in bare:
             module.forward = _adapted(module, module.forward)
 
 

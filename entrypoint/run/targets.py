@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from entrypoint.run.model_parts import towers_of
+from entrypoint.run.unadapted import moved_names, unadapted
 from schemas.errors import UsageError
 
 ROUTERS = ("gate", "router", "shared_expert_gate")
@@ -21,17 +21,10 @@ NEAREST = 3
 def linear_layers(model: Any) -> list[str]:
     """Every linear layer but the output head, of words or of a judgement, and routers; GPT-2's transposed ones and 4-bit ones included.
 
-    Not those of towers for images and sound: rows of text never go through them. Nor those that peft refuses in a state space.
+    Nor what entrypoint.run.unadapted names, with reasons.
     """
-    apart = {id(model.get_output_embeddings()), id(getattr(model, HEAD, None))}
-    apart |= {id(module) for _, tower in towers_of(model) for module in tower.modules()}
-    apart |= {id(found) for module in model.modules() if (found := read_directly(module)) is not None}
+    apart = {id(model.get_output_embeddings()), id(getattr(model, HEAD, None))} | unadapted(model)
     return [name for name, module in _linear(model) if id(module) not in apart and name.rpartition(".")[2] not in ROUTERS]
-
-
-def read_directly(module: Any) -> Any:
-    """The linear layer of a state space, as Mamba's, whose weight the kernels take without calling it: an adapter would do nothing. None of others."""
-    return getattr(module, "out_proj", None) if hasattr(module, "A_log") and hasattr(module, "D") else None
 
 
 def expert_parameters(model: Any) -> list[str]:
@@ -47,11 +40,16 @@ def as_suffixes(chosen: list[str], model: Any) -> tuple[list[str], list[str]]:
 
 
 def check_targets(model: Any, targets: Iterable[str]) -> None:
-    """Raises UsageError for a name that no linear layer has, or that only the output head has."""
+    """Raises UsageError for a name that no linear layer has, or that only the output head has, or that peft takes for another's."""
     linear = dict(_linear(model))
     head = model.get_output_embeddings()
     for target in targets:
         found = [module for name, module in linear.items() if _named(name, target)]
+        if target.rpartition(".")[2] in moved_names(model):
+            raise UsageError(
+                f"adapter.targets: peft takes {target} of this architecture for its experts, and leaves the layers of that name out",
+                "leave it out; adapters of experts come with adapter.experts: true",
+            )
         if found and any(module is not head for module in found):
             continue
         if found:

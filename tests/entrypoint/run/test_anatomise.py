@@ -51,7 +51,7 @@ def test_code_that_cannot_run_without_values_is_counted_all_the_same(tmp_path):
     config = {
         "model_type": "zamba2",
         "hidden_size": 64,
-        "num_hidden_layers": 9,
+        "num_hidden_layers": 54,
         "vocab_size": 128,
         "num_attention_heads": 4,
         "n_mamba_heads": 4,

@@ -32,9 +32,6 @@ MODELS = {
                     "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8},
     "gemma3": {"text_config": TEXT, "vision_config": {**SEES, "model_type": "siglip_vision_model", "vision_use_head": False}, "mm_tokens_per_image": 4},
 }  # fmt: skip
-MOVED = ("deepseek_v3",)
-"""peft 0.21 takes gate_proj, up_proj and down_proj of these for experts of checkpoints before transformers 5, and moves adapters of other layers there."""
-
 STACKED = ("mixtral", "qwen3_moe", "qwen2_moe", "qwen3_next", "deepseek_v3")
 
 
@@ -62,7 +59,7 @@ def trained(model, **changes):
     return adapted, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind not in MOVED])
+@pytest.mark.parametrize("kind", MODELS)
 def test_adapters_as_peft_makes_them(tmp_path, kind):
     body, shape = counted(tmp_path, kind)
     model = model_of(tmp_path)
@@ -85,7 +82,7 @@ def test_towers_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("trains", ["full", "adapter"])
-@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind not in ("gemma3", "opt", *MOVED)])
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind not in ("gemma3", "opt")])
 def test_what_autograd_really_keeps(tmp_path, kind, trains):
     """All layers of the model with real numbers in fp32: bytes between two lengths."""
     _, shape = counted(tmp_path, kind)
