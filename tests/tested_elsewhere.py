@@ -3,6 +3,8 @@
 ELSEWHERE = {
     "entrypoint.__main__": "a few lines; every test that starts `python -m entrypoint` runs them, tests/entrypoint/run/test_child.py stops them early",
     "entrypoint.options": "a few declarations; tests/entrypoint/test_cli.py",
+    "entrypoint.process_commands": "tests/entrypoint/test_cli.py and the end-to-end tests start what they become",
+    "schemas.lock": "tests/entrypoint/plan/test_lock.py makes, cuts and changes them",
     "entrypoint.export_commands": "tests/entrypoint/test_exports.py types them",
     "entrypoint.plan.tables": "data; tests/entrypoint/plan and the golden plans read it, tests/images/test_locks.py checks its locks",
     "entrypoint.plan.inputs": "a record with one lookup; every test of a plan goes through it",
