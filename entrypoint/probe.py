@@ -16,7 +16,9 @@ import psutil
 from entrypoint import __version__
 from schemas.errors import MachineError
 from schemas.facts import DISK_SPEED, Accelerator, Device, Facts, ModelFacts, SourceFacts, read_disk_speed
+from schemas.history import HISTORY, read_history
 from schemas.model import HUBS
+from schemas.rates import RATES, read_rates
 
 GIB = 1024**3
 GLOB_CHARACTERS = "*?["
@@ -33,13 +35,16 @@ CONFIG_BYTES = 64 * 2**20
 def probe(store: Path, sources: tuple[str, ...] = (), model_folders: dict[str, Path] | None = None) -> Facts:
     """This machine, with the state of local `sources` and the configs of models at hand (`model_folders`, by source)."""
     device = image_device()
+    found = accelerators() if device == "cuda" else ()
     return Facts(
         device=device,
-        accelerators=accelerators() if device == "cuda" else (),
+        accelerators=found,
         cpu_cores=usable_cores(),
         ram_gib=round(usable_ram() / GIB, 2),
         disk_free_gib=round(shutil.disk_usage(nearest_folder(store)).free / GIB, 1),
         disk_write_gib=disk_write_gib(store),
+        rates=read_rates(_content(store / RATES)).of(found[0].name if found else "cpu"),
+        history=read_history(_content(store / HISTORY)),
         shm_gib=round(shutil.disk_usage("/dev/shm").total / GIB, 2),
         network=has_network(),
         node=node_rank(),
@@ -143,6 +148,14 @@ def disk_write_gib(store: Path) -> float | None:
     except OSError:
         return None
     return found.gib_per_second if found else None
+
+
+def _content(path: Path) -> bytes:
+    """Of a file that the store remembers something in; empty where there is none."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def has_network() -> bool:

@@ -1,15 +1,19 @@
-"""Commands whose process is replaced by another: the gateway, one question."""
+"""Commands whose process is replaced by another: the gateway, one question, a measurement of the machine."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from entrypoint.chain import follow, machine, read_spec
-from entrypoint.options import spec_argument, store_option
+from entrypoint.options import json_option, spec_argument, store_option
 from entrypoint.plan import plan_gateway
-from entrypoint.probe import usable_cores
+from entrypoint.plan.tables import LOCKS
+from entrypoint.probe import accelerators, image_device, in_container, usable_cores
 from entrypoint.run.child import replace_process
 from entrypoint.run.store import Store
+from schemas.calibrate_job import CalibrateJob
+from schemas.errors import MachineError
 
 
 @click.command()
@@ -39,4 +43,24 @@ def ask(spec: Path, question: str, store: Path, base: bool) -> None:
     replace_process("entrypoint.run.ask", str(place.root / folder), question)
 
 
-PROCESS_COMMANDS = (gateway, ask)
+@click.command()
+@store_option
+@json_option
+def calibrate(store: Path, as_json: bool) -> None:
+    """Measure how fast this machine computes and moves, in about a minute; the store keeps it and the next plan counts with it."""
+    if not find_spec("torch"):
+        raise MachineError("there is no torch here to measure with", "run it in the trainer's image: `docker compose run --rm --no-deps train calibrate`")
+    device = image_device()
+    found = accelerators() if device == "cuda" else ()
+    if device == "cuda" and not found:
+        raise MachineError("this image computes on CUDA, and no GPU is in sight", "see `caisson doctor`; ACCELERATOR=cpu measures the CPU")
+    ranks = len(found) if found else min(CPU_RANKS, usable_cores())
+    lock = LOCKS["train"].get(device, "") if in_container() else ""
+    job = CalibrateJob(device=device, name=found[0].name if found else "cpu", ranks=ranks, store=str(store), image_lock=lock, as_json=as_json)
+    replace_process("entrypoint.run.calibrate", job.model_dump_json())
+
+
+CPU_RANKS = 2
+"""As many as a plan trains with on a CPU."""
+
+PROCESS_COMMANDS = (gateway, ask, calibrate)

@@ -9,8 +9,9 @@ from entrypoint.plan.answers import asked_of
 from entrypoint.plan.batch import Rows, batch_rows, checkpoint_every
 from entrypoint.plan.deepspeed import deepspeed, nested
 from entrypoint.plan.device import check_device, decide_precision, show_unlike
-from entrypoint.plan.fit import Fit, fit_of, refuse_all, show_memory
+from entrypoint.plan.fit import Fit, fit_of, predicted_of, refuse_all, show_memory
 from entrypoint.plan.fully_shard import fully_shard
+from entrypoint.plan.history import known_speed, setting, show_known
 from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.memory import Load, live_weights, optimizer_bytes, trained_weights
@@ -28,7 +29,7 @@ from entrypoint.plan.streaming import check_streaming, stream_roles
 from entrypoint.plan.track import plan_track
 from schemas.errors import UsageError
 from schemas.facts import Facts
-from schemas.job import TrainJob
+from schemas.job import AdapterJob, Predicted, TrainJob
 from schemas.manifest import PreparedSummary
 from schemas.method import teacher_of
 from schemas.plan import Decision, Plan
@@ -110,6 +111,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         stream=prepare_job(spec, facts, "rest") if spec.data.streaming else None,
         plugins=plugin_jobs(spec, OF_TRAIN),
         track=track,
+        predicted=_predicted(spec, facts, fit, shape, micro, accumulation, adapter, decisions),
     )
     decisions += show_stop(saves)
     stop = max(COMPOSE_GRACE, saves.stop_seconds)
@@ -247,6 +249,20 @@ def _micro_batch(fit: Fit, shape: ModelShape | None, step_rows: int, rows: Rows,
     if shape:
         decisions += show_memory(fit.with_rows(shape, micro))
     return micro, accumulation
+
+
+def _predicted(
+    spec: Spec, facts: Facts, fit: Fit, shape: ModelShape | None, micro: int, accumulation: int, adapter: AdapterJob, decisions: list[Decision]
+) -> Predicted:
+    """Memory by the formulas; time as it was measured before, where it was."""
+    if shape is None:
+        return Predicted()
+    at_work = fit.with_rows(shape, micro)
+    kind = method_job(spec.method).kind
+    wanted = setting(at_work.load, facts.models[spec.model.source].config, facts, kind, adapter.rank, accumulation)
+    known = known_speed(facts.history, wanted)
+    decisions += show_known(known)
+    return predicted_of(at_work).model_copy(update={"step_seconds": known.step_seconds if known else None})
 
 
 def _deterministic(spec: Spec, facts: Facts, decisions: list[Decision]) -> bool:

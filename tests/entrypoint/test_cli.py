@@ -22,7 +22,7 @@ T4 = ROOT / "tests" / "facts" / "t4.json"
 
 
 def test_commands() -> None:
-    assert set(cli.commands) == {*STAGES, "validate", "plan", "gateway", "ask", "status", "exports", "promote", "rollback", "doctor", "schema"}
+    assert set(cli.commands) == {*STAGES, "validate", "plan", "gateway", "ask", "calibrate", "status", "exports", "promote", "rollback", "doctor", "schema"}
     assert all(command.help for command in cli.commands.values())
 
 
