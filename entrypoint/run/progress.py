@@ -124,7 +124,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         norm = logs.get("grad_norm")
         self.events.write(
             "step", step=state.global_step, of=state.max_steps, loss=finite(logs["loss"]), learning_rate=logs.get("learning_rate"), grad_norm=finite(norm),
-            tokens=tokens, tokens_per_second=round(rate, 1), memory_gib=peak_gib(), seconds=round(self.seconds, 4), seconds_left=round(left, 1),
+            tokens=tokens, tokens_per_second=round(rate, 1), memory_gib=peak_gib(), seconds=round(self.seconds, 4), work=self.under_way, seconds_left=round(left, 1),
             metrics=metrics_of(logs),
         )  # fmt: skip
         self.tokens = tokens

@@ -2,7 +2,9 @@
 
 import pytest
 
-np = pytest.importorskip("numpy")
+pytest.importorskip("numpy")
+
+import numpy as np
 
 from entrypoint.run.row_order import RowOrder, StreamOrder
 from entrypoint.run.step_work import StepWork, step_work
