@@ -2,8 +2,8 @@
 
     python bench/eta/run.py --output bench/eta/NAME.json [--repeats 3] [--epochs 3]
 
-Needs what the train image holds. Writes each step's seconds and work, and by how much two estimates after 20 steps were off: of the steps
-alone, and of all that was left as the run itself said it.
+Needs what the train image holds. Writes each step's seconds, CPU seconds and work, and by how much the estimates after 20 steps were
+off: of the steps alone by both, and of all that was left as the run itself said it.
 """
 
 import argparse
@@ -44,19 +44,18 @@ def write_sources(folder: Path, count: int) -> tuple[Path, Path]:
 
 
 def judge(events: list[dict]) -> dict:
-    """Of one run."""
+    """Of one run, by the clock and by the CPU time that its process got: a machine that others use changes its speed from step to step."""
     steps = [event for event in events if event["event"] == "step"]
-    done = [(event["seconds"], event["work"]) for event in steps]
-    left = forecast(done[1:AFTER], len(done) - AFTER, sum(work for _, work in done[AFTER:]))
     last = max(event["at"] for event in events if event["event"] in ("step", "validated"))
     real = last - steps[AFTER - 1]["at"]
-    return {
-        "error_of_steps_after_20": round(left / sum(seconds for seconds, _ in done[AFTER:]) - 1, 4),
-        "error_of_all_that_was_left": round(steps[AFTER - 1]["seconds_left"] / real - 1, 4),
-        "error_of_a_mean_of_steps": round(sum(s for s, _ in done[:AFTER]) / AFTER * (len(done) - AFTER) / sum(s for s, _ in done[AFTER:]) - 1, 4),
-        "seconds_left_after_20": round(real, 1),
-        "steps": [[seconds, work] for seconds, work in done],
-    }
+    found = {"seconds_left_after_20": round(real, 1), "error_of_all_that_was_left": round(steps[AFTER - 1]["seconds_left"] / real - 1, 4)}
+    for name in ("seconds", "cpu_seconds"):
+        done = [(event[name], event["work"]) for event in steps]
+        sum_left = sum(seconds for seconds, _ in done[AFTER:])
+        left = forecast(done[1:AFTER], len(done) - AFTER, sum(work for _, work in done[AFTER:]))
+        mean = sum(seconds for seconds, _ in done[1:AFTER]) / (AFTER - 1) * (len(done) - AFTER)
+        found[name] = {"error": round(left / sum_left - 1, 4), "error_of_a_mean": round(mean / sum_left - 1, 4), "steps": [list(pair) for pair in done]}
+    return found
 
 
 def main() -> None:
@@ -77,7 +76,7 @@ def main() -> None:
             store = Path(shutil.copytree(folder / "prepared", folder / f"store-{at}"))
             run("train", path, "--store", store, cwd=folder)
             found.append(judge([json.loads(line) for line in (store / "tiny" / "logs" / "train.jsonl").read_text().splitlines()]))
-            print({key: value for key, value in found[-1].items() if key != "steps"}, flush=True)
+            print({key: {k: v for k, v in value.items() if k != "steps"} if isinstance(value, dict) else value for key, value in found[-1].items()}, flush=True)
     options.output.write_text(json.dumps({"after": AFTER, "runs": found}) + "\n")
 
 

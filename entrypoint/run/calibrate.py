@@ -12,14 +12,22 @@ from schemas.calibrate_job import CalibrateJob
 from schemas.errors import CaissonError, MachineError
 from schemas.rates import Number, Rates
 
+LOOK_SECONDS = 1.0
+QUIET = 15.0
+"""Percent of all cores that other programs may take without being named: in bench/calibrate rates lay a factor of two apart on a busy machine."""
+
 
 def calibrate(job: CalibrateJob) -> Rates:
     """Measure; each rate is said as it comes. Raises MachineError where the store cannot be written."""
+    import psutil
     import torch
 
     from entrypoint.run import rates
     from entrypoint.run.collective_rate import collective_gib
 
+    busy = psutil.cpu_percent(interval=LOOK_SECONDS)
+    if busy > QUIET:
+        _say(job, "the CPU is already busy", f"{busy:.0f}%: these rates are of what is left; measure again when it is quiet")
     device = torch.device(job.device)
     products: dict[Number, float] = {}
     for number, speed in rates.matmul_tflops(device):

@@ -3,6 +3,8 @@
 import math
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,18 +47,28 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self.first_step = 0
         self.tokens = self.first_tokens = 0.0
         self.clock, self.memory = StepClock(), HeldMemory(os.getpid())
-        self.seconds = 0.0
+        self.processor = StepClock(time.process_time)
+        """Of this process's CPU time: on a CPU what a step would take if nothing else ran."""
+
+        self.seconds = self.cpu_seconds = 0.0
         """Of the last step."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.first_step = state.global_step
         self.clock.begin()
+        self.processor.begin()
+
+    @contextmanager
+    def pause(self, kind: str) -> Iterator[None]:
+        """Around a save or a validation, which belong to no step."""
+        with self.clock.pause(kind), self.processor.pause(kind):
+            yield
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.under_way = self.work.of_step() if self.work else 1.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.seconds = self.clock.step(self.under_way)
+        self.seconds, self.cpu_seconds = self.clock.step(self.under_way), self.processor.step(self.under_way)
         now = time.monotonic()
         if now - self.looked >= LOOK_EVERY_SECONDS or len(self.clock.done) == COMPARED_AT:
             self.looked = now
@@ -124,7 +136,8 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         norm = logs.get("grad_norm")
         self.events.write(
             "step", step=state.global_step, of=state.max_steps, loss=finite(logs["loss"]), learning_rate=logs.get("learning_rate"), grad_norm=finite(norm),
-            tokens=tokens, tokens_per_second=round(rate, 1), memory_gib=peak_gib(), seconds=round(self.seconds, 4), work=self.under_way, seconds_left=round(left, 1),
+            tokens=tokens, tokens_per_second=round(rate, 1), memory_gib=peak_gib(), seconds=round(self.seconds, 4),
+            cpu_seconds=round(self.cpu_seconds, 4), work=self.under_way, seconds_left=round(left, 1),
             metrics=metrics_of(logs),
         )  # fmt: skip
         self.tokens = tokens

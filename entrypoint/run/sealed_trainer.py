@@ -229,7 +229,7 @@ class SealedTrainer(Optimised, Weighed, Replayed):
         if moment == self.saved:
             return
         self.saved = moment
-        with self.progress.clock.pause("save"):
+        with self.progress.pause("save"):
             self._begin_save()
 
     def _begin_save(self) -> None:
@@ -269,7 +269,7 @@ class SealedTrainer(Optimised, Weighed, Replayed):
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As TRL's; the watchdog waits longer meanwhile."""
         self.watchdog.rest()
-        with self.progress.clock.pause("validation"):
+        with self.progress.pause("validation"):
             return super().evaluate(*args, **kwargs)
 
 

@@ -24,7 +24,8 @@ def hungry(outputs, labels, num_items_in_batch, *, rows: int, call: int, kind: s
     global calls
     calls += 1
     shifted = labels[:, 1:].flatten()
-    found = torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1).float(), shifted, reduction="sum", ignore_index=-100) / num_items_in_batch
+    count = num_items_in_batch if num_items_in_batch is not None else (shifted != -100).sum()  # a validation is told no number
+    found = torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1).float(), shifted, reduction="sum", ignore_index=-100) / count
     if torch.is_grad_enabled() and len(labels) > rows and calls >= call and int(os.environ.get("RANK", "0")) == rank:
         found.backward(retain_graph=True)  # half-way through the pass: there are gradients that must not stay
         if kind == "system":
