@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-OUTLIER = 3.0
-"""Times the median for the same work: a step that took longer waited for something that the next ones need not."""
+OUTLIER, RARE = 3.0, 0.05
+"""Times the median for the same work: a step that took longer waited for something that the next ones need not. But where more than this
+share of the steps, and more than one, did so, it is how the machine is: others use it too, and will go on to."""
 
 FITTED_FROM, FITTED_SPREAD = 8, 0.05
 """Steps, and spread of their work over its mean, from which a step's fixed part can be told from what grows with its work."""
@@ -76,11 +77,13 @@ class StepClock:
 def forecast(done: Sequence[tuple[float, float]], steps: int, work: float) -> float:
     """Seconds of `steps` further steps with `work` in all, from the seconds and work of those that are done; at least one is.
 
-    A sum is wanted, so it is made of means, after steps that the median tells to be outliers are left out.
+    A sum is wanted, so it is made of means, after the rare step that the median tells to be an outlier is left out.
     """
     recent = done[-max(RECENT, len(done) // 2) :]
     middle = statistics.median(seconds / max(one, 1e-9) for seconds, one in recent)
-    kept = [(seconds, one) for seconds, one in recent if seconds <= OUTLIER * middle * max(one, 1e-9)] or list(recent)
+    kept = [(seconds, one) for seconds, one in recent if seconds <= OUTLIER * middle * max(one, 1e-9)]
+    if len(recent) - len(kept) > max(1, RARE * len(recent)):
+        kept = list(recent)
     seconds, works = [s for s, _ in kept], [w for _, w in kept]
     mean_seconds, mean_work = statistics.fmean(seconds), statistics.fmean(works)
     spread = statistics.pstdev(works)

@@ -58,6 +58,12 @@ def test_one_step_that_waited_does_not_count() -> None:
     assert forecast(done, 80, 800.0) == pytest.approx(80.0)
 
 
+def test_a_machine_that_others_use_is_as_it_is() -> None:
+    """Every fourth step takes five times as long: no outlier, and it goes on."""
+    done = [(5.0 if at % 4 == 0 else 1.0, 10.0) for at in range(20)]
+    assert forecast(done, 80, 800.0) == pytest.approx(160.0)
+
+
 def test_a_fixed_part_is_told_from_what_grows() -> None:
     chance = random.Random(4)
     works = [chance.uniform(50, 400) for _ in range(200)]
@@ -94,4 +100,4 @@ def test_on_recorded_runs(path) -> None:  # type: ignore[no-untyped-def]
             real = sum(seconds for seconds, _ in steps[20:])
             assert found / real - 1 == pytest.approx(run[clock]["error"], abs=1e-3)
         # The CPU time that a process gets for its work hardly depends on what else runs.
-        assert abs(run["cpu_seconds"]["error"]) < 0.02 < abs(run["cpu_seconds"]["error_of_a_mean"])
+        assert abs(run["cpu_seconds"]["error"]) < 0.02
