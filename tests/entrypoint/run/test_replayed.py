@@ -27,7 +27,8 @@ def hungry(outputs, labels, num_items_in_batch, *, rows: int, call: int, kind: s
     count = num_items_in_batch if num_items_in_batch is not None else (shifted != -100).sum()  # a validation is told no number
     found = torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1).float(), shifted, reduction="sum", ignore_index=-100) / count
     if torch.is_grad_enabled() and len(labels) > rows and calls >= call and int(os.environ.get("RANK", "0")) == rank:
-        found.backward(retain_graph=True)  # half-way through the pass: there are gradients that must not stay
+        if os.environ.get("WORLD_SIZE", "1") == "1":  # several would add up their gradients here
+            found.backward(retain_graph=True)  # half-way through the pass: there are gradients that must not stay
         if kind == "system":
             torch.empty(2**60, dtype=torch.uint8)
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
