@@ -2,8 +2,8 @@
 
 import json
 
+from measured_run import SETTING, measured
 from small_run import Caisson, SmallRun
-from test_history import SETTING, measured
 
 from entrypoint.plan.history import correction, known_speed, show_known
 from entrypoint.run.history import remember

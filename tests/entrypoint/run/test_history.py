@@ -4,21 +4,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from measured_run import measured
 
 from entrypoint.probe import probe
 from entrypoint.run.history import CUT_AT, remember
-from schemas.history import HISTORY, KEPT, Measured, Setting, read_history
-
-SETTING = Setting(
-    config="0" * 64, device="cpu, 2 thread(s)", method="sft", adapter="lora", adapter_rank=16, strategy="single", ranks=1, precision="fp32", optimizer="adamw",
-    gradient_checkpointing=False, micro_batch=4, accumulation=2, length=512,
-)  # fmt: skip
-
-
-def measured(seconds: float) -> Measured:
-    return Measured(
-        at=seconds, setting=SETTING, steps=20, step_seconds=seconds, tokens_per_second=100.0, peak_bytes=1e9, program="0.1.0", versions={"torch": "2.13.0"}
-    )
+from schemas.history import HISTORY, KEPT, read_history
 
 
 def test_appended_and_read_by_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
