@@ -11,6 +11,7 @@ from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_s
 from entrypoint.plan.plugins import check_code, code_sources
 from entrypoint.plan.resume import resume_decision
 from entrypoint.plan.serve import passed_over
+from entrypoint.plan.tables import LOCKS
 from entrypoint.probe import key_file, look, probe, read_model
 from entrypoint.run.checkpoints import CHECKPOINTS, newest_sealed
 from entrypoint.run.code_files import find_code, look_at_code
@@ -100,6 +101,8 @@ def machine(spec: Spec, store: Store) -> Facts:
     models = [source for source in (spec.model.source, teacher_of(spec.method)) if source]
     others = [*row_sources(spec), *filter(None, [template_file(spec)])]
     facts = probe(store.root, (*models, *others), {source: Path(source) for source in models if "://" not in source})
+    if facts.rates and facts.rates.image_lock not in ("", LOCKS["train"].get(facts.device, "")):  # other packages compute at another speed
+        facts = facts.model_copy(update={"rates": None})
     facts = _with_code(facts, code_sources(spec, KINDS))
     steps = dict(zip(fetched_roles(spec), plan_fetch(spec, facts).steps, strict=True))
     for source, role in zip(models, ("model", "teacher"), strict=False):

@@ -16,9 +16,11 @@ from entrypoint.doctor import examine, see
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
 from entrypoint.facts_files import read_facts, show_facts
-from entrypoint.options import json_option, spec_argument, store_option
-from entrypoint.plan import check_sections, plan_gateway
-from entrypoint.probe import usable_cores
+from entrypoint.lock_file import find_lock, save_lock
+from entrypoint.options import json_option, lock_option, spec_argument, store_option
+from entrypoint.plan import check_sections
+from entrypoint.plan.lock import check_lock
+from entrypoint.process_commands import PROCESS_COMMANDS
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
@@ -88,9 +90,11 @@ def validate(spec: Path) -> None:
 @store_option
 @click.option("--facts", "facts_file", help="Plan for another machine: a file, or the name of a recorded one, as h100-x8.")
 @click.option("--show", type=click.Choice(["engine", "env"]), help=SHOW_HELP)
+@click.option("--lock", is_flag=True, help="Write the plan as a lock: a stage that finds it refuses to do anything else.")
+@lock_option
 @json_option
-def plan(spec: Path, store: Path, facts_file: str | None, show: str | None, as_json: bool) -> None:
-    """Print what every stage would do on this machine, and why, without doing it."""
+def plan(spec: Path, store: Path, facts_file: str | None, show: str | None, lock: bool, lock_file: Path | None, as_json: bool) -> None:
+    """Print what every stage would do on this machine, and why, without doing it; where there is a lock, also how the plan differs from it."""
     wanted = read_spec(spec)
     place = Store(store)
     chain = (
@@ -98,6 +102,9 @@ def plan(spec: Path, store: Path, facts_file: str | None, show: str | None, as_j
         if facts_file
         else foresee(follow(wanted, machine(wanted, place), place), place)
     )
+    if lock:
+        save_lock(chain, spec, lock_file)
+        return
     if show == "engine":
         render.show_engine(chain.merged(), as_json)
     elif show == "env":
@@ -108,12 +115,20 @@ def plan(spec: Path, store: Path, facts_file: str | None, show: str | None, as_j
         render.show_plan(chain.merged(), chain.facts)
     for error in (*(error for _, error in chain.refusals), *chain.errors.values()):
         raise error
+    _hold_to_lock(chain.merged(), chain, spec, lock_file)
 
 
-def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
+def _hold_to_lock(plan: Plan, chain: Chain, spec: Path, lock_file: Path | None) -> None:
+    """Raise GateRefused where a lock holds another plan."""
+    if found := find_lock(spec, lock_file):
+        check_lock(found[0], plan, chain.facts, found[1])
+
+
+def _run_stage(stage: Stage, spec: Path, store: Path, lock_file: Path | None = None) -> None:
     check_sections(read_spec(spec))
     chain, place = _chain(spec, store, stage)
     steps = chain.plan(stage)
+    _hold_to_lock(steps, chain, spec, lock_file)
     if all(place.find(step) for step in steps.steps):
         for step in steps.steps:
             click.echo(f"{stage}: {step.title}: up to date ({step.folder}/{step.id})")
@@ -125,7 +140,9 @@ def _run_stage(stage: Stage, spec: Path, store: Path) -> None:
     render.show_line()
     execute(_ready(steps), place)
     if len(_ready(steps).steps) < len(steps.steps):  # some are made from what was just sealed
-        execute(_chain(spec, store, stage)[0].plan(stage), place)
+        again = _chain(spec, store, stage)[0]
+        _hold_to_lock(again.plan(stage), again, spec, lock_file)
+        execute(again.plan(stage), place)
     _promote(stage, spec, store)
 
 
@@ -149,8 +166,9 @@ def _stage_command(stage: Stage, text: str) -> Callable[..., None]:
     @cli.command(stage, help=text)
     @spec_argument
     @store_option
-    def command(spec: Path, store: Path) -> None:
-        _run_stage(stage, spec, store)
+    @lock_option
+    def command(spec: Path, store: Path, lock_file: Path | None) -> None:
+        _run_stage(stage, spec, store, lock_file)
 
     return command
 
@@ -161,12 +179,13 @@ _stage_command("fetch", "Bring the model and the rows of SPEC into the store.")
 @cli.command()
 @spec_argument
 @store_option
+@lock_option
 @click.option(
     "--show", "shown", type=click.IntRange(1, 100), help="Print this many prepared rows, learned tokens marked, as the trainer's collator gives them."
 )
-def prepare(spec: Path, store: Path, shown: int | None) -> None:
+def prepare(spec: Path, store: Path, lock_file: Path | None, shown: int | None) -> None:
     """Turn the rows into token shards, through the data gate."""
-    _run_stage("prepare", spec, store)
+    _run_stage("prepare", spec, store, lock_file)
     if shown:
         chain, place = _chain(spec, store, "prepare")
         replace_process("entrypoint.run.show_rows", *(str(place.root / chain.folder(role)) for role in ("prepared", "model")), str(shown))
@@ -179,41 +198,17 @@ _stage_command("export", "Write what was trained into folders that engines load:
 @cli.command()
 @spec_argument
 @store_option
-def serve(spec: Path, store: Path) -> None:
+@lock_option
+def serve(spec: Path, store: Path, lock_file: Path | None) -> None:
     """Serve the exported model over the OpenAI API until stopped."""
     chain, place = _chain(spec, store)
     steps = chain.plan("serve")
+    _hold_to_lock(steps, chain, spec, lock_file)
     for _, error in foresee(chain, place).refusals:
         raise error
     render.show_plan(steps, chain.facts)
     render.show_line()
     attend(steps.steps[0], steps.name, place)
-
-
-@cli.command()
-@spec_argument
-@click.option("--bind", envvar="BIND", default="127.0.0.1", show_default=True, help="The host's address at which the port is published.")
-@click.option("--plain-http", envvar="PLAIN_HTTP", is_flag=True, help="Without TLS also beyond this machine.")
-def gateway(spec: Path, bind: str, plain_http: bool) -> None:
-    """Stand in front of the server: keys, limits, TLS and the log."""
-    job, decisions = plan_gateway(read_spec(spec), usable_cores(), bind, plain_http)
-    for decision in decisions:
-        click.echo(f"{decision.field}: {decision.value}: {decision.why}")
-    replace_process("entrypoint.run.gateway", job.model_dump_json())
-
-
-@cli.command()
-@spec_argument
-@click.argument("question")
-@store_option
-@click.option("--base", is_flag=True, help="Ask the base model instead of the tuned one.")
-def ask(spec: Path, question: str, store: Path, base: bool) -> None:
-    """Ask the exported model, or its base, one QUESTION without a server."""
-    chain, place = _chain(spec, store, "export")
-    role = "model" if base else "exported"
-    folder = chain.folder(role)
-    place.verify(folder, role)
-    replace_process("entrypoint.run.ask", str(place.root / folder), question)
 
 
 @cli.command()
@@ -267,7 +262,7 @@ def schema() -> None:
     click.echo(json.dumps(make_json_schema(), indent=2))
 
 
-for command in (*EXPORT_COMMANDS, show_facts):
+for command in (*EXPORT_COMMANDS, *PROCESS_COMMANDS, show_facts):
     cli.add_command(command)
 
 

@@ -19,8 +19,19 @@ def _utf8(_: click.Context, parameter: click.Parameter, path: Path) -> Path:
     return path
 
 
+def _maybe_utf8(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    return None if path is None or str(path) == "" else _utf8(context, parameter, path)
+
+
 spec_argument = click.argument("spec", type=click.Path(path_type=Path), default=Path("/spec.yaml"), callback=_utf8)
 store_option = click.option(
     "--store", type=click.Path(path_type=Path, file_okay=False), default=STORE, show_default=True, help="Folder with every artifact.", callback=_utf8
+)
+lock_option = click.option(
+    "--lock-file",
+    envvar="LOCK",
+    type=click.Path(path_type=Path),
+    help="The plan's lock; without it plan.lock.json beside SPEC, where there is one. With --lock, - writes to standard output.",
+    callback=_maybe_utf8,
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

@@ -12,6 +12,7 @@ from schemas.accelerator import Size, Speed, Words
 from schemas.anatomy import Anatomy
 from schemas.base import Record
 from schemas.code import CodeFacts
+from schemas.history import Measured
 from schemas.rates import Rates
 
 Device = Literal["cpu", "cuda", "rocm", "npu", "mps"]
@@ -114,6 +115,9 @@ class Facts(Record):
 
     rates: Rates | None = None
     """As this machine was measured by `caisson calibrate`; None: not yet."""
+
+    history: tuple[Measured, ...] = ()
+    """What finished trainings measured here, oldest first."""
 
     network: bool = True
     """Whether this process can see any other network interface than loopback."""

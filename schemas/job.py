@@ -155,6 +155,19 @@ class ValidationJob(Record):
     best: bool = False
 
 
+class Predicted(Record):
+    """What a plan expects of a training; the run says how far off it was."""
+
+    memory_bytes: float | None = None
+    """Peak of one process: what torch allocates on a GPU (without context and fragments), all memory of the process on a CPU. None: not estimated."""
+
+    step_seconds: float | None = None
+    """Of one optimizer step, without saves and validations: as measured before, or estimated. None: neither."""
+
+    modelled_seconds: float | None = None
+    """The same by the time model alone, from which the next plan's correction is worked out. None: not estimated."""
+
+
 class TrainJob(Record):
     """One optimisation, fully decided."""
 
@@ -225,6 +238,9 @@ class TrainJob(Record):
     """Prepares the rows behind the first part while this trains; None: all are prepared."""
 
     plugins: dict[PluginKind, PluginJob] = {}
+    predicted: Predicted = Predicted()
+    """In no identity: it decides nothing."""
+
     track: tuple[TrackerJob, ...]
     """In no identity: where curves go decides no weight."""
 

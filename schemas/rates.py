@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from schemas.base import Record
 
@@ -34,5 +34,35 @@ class Rates(Record):
     measured_at: float | None = None
     """Seconds since 1970; None: from a table."""
 
+    image_lock: Annotated[str, Field(max_length=64)] = ""
+    """Digest of the packages that measured it; empty: of no image, or from a table."""
+
     source: Annotated[str, Field(max_length=300)]
     """Versions that measured it, or where the table has it from."""
+
+
+RATES = ".rates.json"
+"""Its file in the store."""
+
+
+class RatesFile(Record):
+    """What `caisson calibrate` has measured of the machines that share a store: the newest by device and packages."""
+
+    measured: tuple[Rates, ...] = ()
+
+    def of(self, device: str) -> Rates | None:
+        """The newest of a device."""
+        return max((one for one in self.measured if one.device == device), key=lambda one: one.measured_at or 0.0, default=None)
+
+    def with_(self, rates: Rates) -> "RatesFile":
+        """With one more, in the place of what the same packages measured of the same device."""
+        others = tuple(one for one in self.measured if (one.device, one.image_lock) != (rates.device, rates.image_lock))
+        return RatesFile(measured=(*others, rates))
+
+
+def read_rates(content: bytes) -> RatesFile:
+    """What the file says; nothing where it was cut or changed."""
+    try:
+        return RatesFile.model_validate_json(content)
+    except ValidationError:
+        return RatesFile()

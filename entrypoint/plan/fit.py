@@ -15,6 +15,7 @@ from entrypoint.plan.offload import AUTOMATIC, room_on_disk
 from entrypoint.plan.optimisation import WHY_WHOLE
 from schemas.errors import MachineError
 from schemas.facts import Facts
+from schemas.job import Predicted
 from schemas.plan import Decision
 
 MARGIN = 0.90
@@ -68,6 +69,11 @@ def fit_of(shape: ModelShape | None, load: Load, facts: Facts) -> Fit:
 def _of_a_machine(terms: dict[str, float], load: Load) -> dict[str, float]:
     """What all ranks keep in hosts' memories is shared by nodes that are alike."""
     return {name: size / load.nodes for name, size in terms.items()}
+
+
+def predicted_of(fit: Fit) -> Predicted:
+    """What a run compares itself with: of a GPU what torch allocates, without its context and fragments."""
+    return Predicted(memory_bytes=round(sum(size for name, size in fit.terms.items() if name != "context")))
 
 
 def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts) -> NoReturn:

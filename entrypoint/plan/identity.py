@@ -9,7 +9,18 @@ from pydantic import BaseModel
 
 from schemas.job import HOW
 
-APART = {"track", "checkpoint_apart", "checkpoint_every", "checkpoint_seconds", "keep", "max_bad_steps", "reach", "watchdog_times", "watchdog_seconds"}
+APART = {
+    "track",
+    "checkpoint_apart",
+    "checkpoint_every",
+    "checkpoint_seconds",
+    "keep",
+    "max_bad_steps",
+    "reach",
+    "watchdog_times",
+    "watchdog_seconds",
+    "predicted",
+}
 """Fields of a job that decide no content that a later stage reads: a tracker that is moved, another interval or a
 teacher's other address trains nothing anew."""
 

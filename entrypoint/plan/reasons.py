@@ -7,6 +7,7 @@ from typing import Any
 from entrypoint.plan.accelerators import find_kind, tabled_rates
 from entrypoint.plan.batch import Rows
 from entrypoint.plan.choose import Option, against, rounded
+from entrypoint.plan.history import Expected
 from entrypoint.plan.load import Load
 from entrypoint.plan.offload import why_strategy
 from schemas.facts import Facts
@@ -26,21 +27,20 @@ def rates_of(facts: Facts) -> Rates | None:
     return min(known, key=lambda rates: max(rates.matmul_tflops.values())) if len(known) == len(found) else None
 
 
-def show_speed(spec: Spec, facts: Facts, chosen: Option, rates: Rates | None, rows: Rows) -> list[Decision]:
+def show_speed(spec: Spec, facts: Facts, chosen: Option, rates: Rates | None, rows: Rows, expected: Expected | None) -> list[Decision]:
     """Lines `speed` and, where the number of steps is known, `time`."""
-    if rates is None or chosen.speed is None:
+    if rates is None or chosen.speed is None or expected is None:
         what = "a CPU's rates are not tabled" if not facts.accelerators else f"{facts.oldest.name} is not in the table of accelerators"
         return [Decision(field="speed", value="not estimated", why=f"{what}: {CALIBRATE}")]
     speed = chosen.speed
     shares = ", ".join(f"{name} {seconds / speed.seconds:.0%}" for name, seconds in _largest(speed.parts) if seconds >= 0.005 * speed.seconds)
-    how = "measured on this machine" if rates.measured_at else "from a table, not measured here"
-    why = f"a step of {rounded(speed.tokens)} tokens takes {duration(speed.seconds)}: {shares}; an estimate with rates {how}"
+    why = f"a step of {rounded(speed.tokens)} tokens takes {duration(expected.seconds)}: {shares}; {expected.words}"
     parts = {name: round(seconds, 4) for name, seconds in _largest(speed.parts)}
-    found = [Decision(field="speed", value=f"{rounded(speed.rate)} tok/s", why=why, source=rates.source.partition(";")[0], parts=parts)]
+    found = [Decision(field="speed", value=f"{rounded(speed.tokens / expected.seconds)} tok/s", why=why, source=rates.source.partition(";")[0], parts=parts)]
     steps = step_count(spec, rows, chosen)
     if steps is None:
         return [*found, Decision(field="time", value="not known", why="prepare has not counted the rows yet")]
-    seconds = steps * speed.seconds
+    seconds = steps * expected.seconds
     return [*found, Decision(field="time", value=duration(seconds), why="; ".join([f"{steps:,} steps", *_costs(spec, facts, seconds)]))]
 
 

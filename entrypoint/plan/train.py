@@ -12,8 +12,9 @@ from entrypoint.plan.choose import Option, choose, options, sizes
 from entrypoint.plan.counted_shape import shape_of, show_shape
 from entrypoint.plan.deepspeed import deepspeed, nested
 from entrypoint.plan.device import check_device, decide_precision, show_unlike
-from entrypoint.plan.fit import fit_of, refuse_all, show_memory
+from entrypoint.plan.fit import fit_of, predicted_of, refuse_all, show_memory
 from entrypoint.plan.fully_shard import fully_shard
+from entrypoint.plan.history import Expected, expect, known_speed, setting, show_known
 from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.load import optimizer_bytes, trained_weights
@@ -32,10 +33,12 @@ from entrypoint.plan.step import make_step
 from entrypoint.plan.streaming import check_streaming, stream_roles
 from entrypoint.plan.track import plan_track
 from schemas.facts import Facts
-from schemas.job import TrainJob
+from schemas.history import Setting
+from schemas.job import Predicted, TrainJob
 from schemas.manifest import PreparedSummary
 from schemas.method import teacher_of
 from schemas.plan import Decision, Plan
+from schemas.rates import Rates
 from schemas.spec import Spec
 
 
@@ -108,6 +111,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         stream=prepare_job(spec, facts, "rest") if spec.data.streaming else None,
         plugins=plugin_jobs(spec, OF_TRAIN),
         track=track,
+        predicted=_predicted(spec, facts, chosen, shape, decisions),
     )
     decisions += show_stop(saves)
     stop = max(COMPOSE_GRACE, saves.stop_seconds)
@@ -174,7 +178,7 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
         if best is None:
             refuse_all(spec.model.source, [fit_of(shape, load, facts) for load in loads], shape, facts)
         chosen, beside = best, larger_parts(found, best)
-        decisions += [*show_speed(spec, facts, chosen, rates, rows), *show_choice(spec, facts, found, chosen)]
+        decisions += [*show_speed(spec, facts, chosen, rates, rows, _expected(spec, facts, chosen, rates)), *show_choice(spec, facts, found, chosen)]
     step = batch_rows(spec, rows, chosen.load.ranks, decisions)
     decisions.append(
         Decision(
@@ -186,6 +190,29 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
     if shape:
         decisions += show_memory(chosen.fit, shape)
     return chosen
+
+
+def _expected(spec: Spec, facts: Facts, chosen: Option, rates: Rates | None) -> Expected | None:
+    """Seconds of a step; None where no rates are known."""
+    if chosen.speed is None or rates is None:
+        return None
+    how = "measured on this machine" if rates.measured_at else "from a table, not measured here"
+    return expect(facts.history, _setting(spec, facts, chosen), chosen.speed.seconds, how)
+
+
+def _setting(spec: Spec, facts: Facts, chosen: Option) -> Setting:
+    return setting(chosen.load, facts.models[spec.model.source].config, facts, method_job(spec.method).kind, chosen.accumulation)
+
+
+def _predicted(spec: Spec, facts: Facts, chosen: Option, shape: ModelShape | None, decisions: list[Decision]) -> Predicted:
+    """Memory by the formulas; time as it was measured before, where it was, else by the time model."""
+    if shape is None:
+        return Predicted()
+    known = known_speed(facts.history, _setting(spec, facts, chosen))
+    decisions += show_known(known)
+    expected = _expected(spec, facts, chosen, rates_of(facts))
+    seconds = known.step_seconds if known else expected.seconds if expected else None
+    return predicted_of(chosen.fit).model_copy(update={"step_seconds": seconds, "modelled_seconds": expected.modelled if expected else None})
 
 
 def _deterministic(spec: Spec, facts: Facts, decisions: list[Decision]) -> bool:

@@ -99,6 +99,14 @@ def disk_write_gib(store: Path) -> float | None:
     return found.gib_per_second if found else None
 
 
+def remembered(path: Path) -> bytes:
+    """Content of a file in which the store remembers something; empty where there is none."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def has_network() -> bool:
     """Whether an interface other than loopback is up; a container with `network_mode: none` has no other."""
     return any(found.isup and "loopback" not in found.flags.split(",") for found in psutil.net_if_stats().values())

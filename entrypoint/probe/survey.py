@@ -10,7 +10,9 @@ from entrypoint.probe.sources import look, read_model
 from entrypoint.probe.speeds import gib
 from schemas.accelerator import Accelerator
 from schemas.facts import Device, Facts
+from schemas.history import HISTORY, read_history
 from schemas.model import HUBS
+from schemas.rates import RATES, read_rates
 
 
 def probe(
@@ -30,6 +32,8 @@ def probe(
         ram_free_gib=min(ram, gib(machine.free_ram())),
         disk_free_gib=round(shutil.disk_usage(machine.nearest_folder(store)).free / 2**30, 1),
         disk_write_gib=machine.disk_write_gib(store),
+        rates=read_rates(machine.remembered(store / RATES)).of(accelerators[0].name if accelerators else "cpu"),
+        history=read_history(machine.remembered(store / HISTORY)),
         shm_gib=gib(machine.shared_memory()),
         network=machine.has_network(),
         node=node_rank(),

@@ -24,8 +24,13 @@ def know_disk(root: Path) -> None:
     if _known(root):
         return
     with suppress(OSError):
-        speed = DiskSpeed(gib_per_second=max(SLOWEST, round(measure(root), 4)), measured_at=time.time())
-        write_durably(root / DISK_SPEED, speed.model_dump_json() + "\n")
+        remember_disk(root, measure(root))
+
+
+def remember_disk(root: Path, gib_per_second: float) -> None:
+    """As measured now. Raises OSError."""
+    speed = DiskSpeed(gib_per_second=max(SLOWEST, round(gib_per_second, 4)), measured_at=time.time())
+    write_durably(root / DISK_SPEED, speed.model_dump_json() + "\n")
 
 
 def measure(folder: Path) -> float:

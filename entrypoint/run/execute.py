@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from entrypoint.run.access import check_folder, refused_in_words
 from entrypoint.run.child import describe_exit, replace_process, run_process
 from entrypoint.run.disk_speed import know_disk
 from entrypoint.run.events import Events, say
+from entrypoint.run.history import remember
 from entrypoint.run.memory_kills import ended_by_memory, memory_kills
 from entrypoint.run.seal import seal, write_durably
 from entrypoint.run.store import Held, Store, set_aside
@@ -129,6 +131,8 @@ def _lead(step: Step, name: str, store: Store, launch: Launch, lock: int) -> Non
     seconds = time.monotonic() - start
     if step.stage in MEASURES:
         know_disk(store.root)
+    if learned := left["summary"].get("measured"):
+        remember(store.root, learned)
     events.write("sealed", stage=step.stage, identity=step.identity, seconds=round(seconds, 3))
     say(f"{step.stage}: {step.title}: sealed {step.folder}/{step.id} in {seconds:.0f} s")
 
@@ -251,7 +255,7 @@ def _check_room(step: Step, store: Store) -> None:
         )
 
 
-def _manifest(step: Step, name: str, left: dict[str, dict[str, str]]) -> Manifest:
+def _manifest(step: Step, name: str, left: dict[str, dict[str, Any]]) -> Manifest:
     return Manifest(
         stage=step.stage,
         name=name,

@@ -21,6 +21,21 @@ def capture(rank: int) -> tuple[list[Fragment], dict[str, Any]]:
     return tensors, {"random": notes}
 
 
+def now() -> tuple[Any, ...]:
+    """The same, to be put back in this process."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None, random.getstate(), np.random.get_state()
+
+
+def put_back(state: tuple[Any, ...]) -> None:
+    """Generators as they were at `now`."""
+    on_cpu, on_gpu, python, arrays = state
+    torch.set_rng_state(on_cpu)
+    if on_gpu is not None:
+        torch.cuda.set_rng_state(on_gpu)
+    random.setstate(python)
+    np.random.set_state(arrays)
+
+
 def start_anew(seed: int, step: int, rank: int) -> None:
     """Generators of a process that the checkpoint of `step` knows nothing of: a fixed start, another one for each."""
     start = int.from_bytes(hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()[:4], "little")

@@ -46,6 +46,7 @@ class Resume:
             "judged": trainer.judge.counts(),
             "plugged": trainer.plugged.counts() if trainer.plugged else None,
             "validation_due": trainer.validation_due,
+            "rows_at_once": [order.micro_batch, trainer.rows_at_once],
             "scheduled": _schedule(trainer).last_epoch,
             "scaler": scaler.state_dict() if scaler is not None else {},
             "deepspeed_scaler": {name: getattr(deepspeed_scaler, name) for name in SCALED if hasattr(deepspeed_scaler, name)},
@@ -73,6 +74,9 @@ class Resume:
         if trainer.plugged:
             trainer.plugged.set_counts(state.get("plugged"))
         trainer.validation_due = state.get("validation_due", False)
+        planned, at_once = state.get("rows_at_once", (0, None))
+        if planned == order.micro_batch:  # else another plan, on another machine as a rule
+            trainer.rows_at_once = at_once
 
     def set_schedule(self, trainer: Any, base: Any) -> None:
         """Learning rates and loss scale, once optimizer and schedule exist."""

@@ -22,7 +22,9 @@ from entrypoint.run.optimised import Optimised
 from entrypoint.run.pace import Pace
 from entrypoint.run.plugged import Plugged
 from entrypoint.run.principal import Principal
+from entrypoint.run.progress import Progress
 from entrypoint.run.ranks import rank, ranks
+from entrypoint.run.replayed import Replayed
 from entrypoint.run.resume import Resume
 from entrypoint.run.row_order import InOrder, RowOrder
 from entrypoint.run.saver import Saver
@@ -36,9 +38,9 @@ def sealed(trainer: type, *layers: type) -> Any:
     return type(f"Sealed{trainer.__name__}", (SealedTrainer, *layers, trainer), {})
 
 
-class SealedTrainer(Optimised, Weighed):
-    """Stands before a trainer of TRL's: `sealed`. Set `order`, `dealt`, `saver`, `watchdog`, `bad_steps`, `judge`, `checkpoint_manifest`, what Optimised
-    wants and, to go on from a checkpoint, `resumed` before `train`."""
+class SealedTrainer(Optimised, Weighed, Replayed):
+    """Stands before a trainer of TRL's: `sealed`. Set `order`, `dealt`, `progress`, `saver`, `watchdog`, `bad_steps`, `judge`, `checkpoint_manifest`, what Optimised
+    and Replayed want and, to go on from a checkpoint, `resumed` before `train`."""
 
     order: RowOrder
     dealt: Any
@@ -47,6 +49,7 @@ class SealedTrainer(Optimised, Weighed):
     validated: Any = None
     """The same for validation; None without one."""
 
+    progress: Progress
     saver: Saver
     watchdog: Watchdog
     bad_steps: BadSteps
@@ -226,6 +229,10 @@ class SealedTrainer(Optimised, Weighed):
         if moment == self.saved:
             return
         self.saved = moment
+        with self.progress.pause("save"):
+            self._begin_save()
+
+    def _begin_save(self) -> None:
         self.saver.wait()
         self.accelerator.wait_for_everyone()
         pieces = fragments(self.accelerator.unwrap_model(self.model_wrapped), self._stepping(), rank(), ranks())
@@ -262,7 +269,8 @@ class SealedTrainer(Optimised, Weighed):
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As TRL's; the watchdog waits longer meanwhile."""
         self.watchdog.rest()
-        return super().evaluate(*args, **kwargs)
+        with self.progress.pause("validation"):
+            return super().evaluate(*args, **kwargs)
 
 
 __all__ = ["SealedTrainer", "sealed"]

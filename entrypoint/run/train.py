@@ -11,13 +11,14 @@ from entrypoint.run.checkpoints import CHECKPOINTS, clear_the_way, newest_valid,
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.load_model import lora_config, thawed
+from entrypoint.run.lowered import LESS, compares_rows, end_lowered, is_out_of_memory, lower
 from entrypoint.run.muster import muster
 from entrypoint.run.plugin_code import PluginCode
 from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
 from entrypoint.run.row_stream import clear_stream
 from entrypoint.run.seal import publish, write_durably
 from entrypoint.run.weights import WEIGHTS
-from schemas.errors import Interrupted
+from schemas.errors import CaissonError, Interrupted, MachineError
 from schemas.job import HOW, TEMPLATE, Task, TrainJob
 from schemas.manifest import Manifest
 
@@ -27,19 +28,28 @@ def train(task: Task, events: Events) -> dict[str, Any]:
     output = Path(task.output)
     if (output / WEIGHTS).is_dir():  # trained to the end before the process was stopped
         return _summary(output)
-    assert isinstance(task.job, TrainJob)
-    code = PluginCode(task.job.plugins, Path(task.inputs.get("plugins", "")))
+    job = task.job
+    assert isinstance(job, TrainJob)
+    lowered = lower(job, output / CHECKPOINTS)
+    if lowered != job and is_first():
+        say(f"  {lowered.micro_batch} x {lowered.accumulation} rows in place of {job.micro_batch} x {job.accumulation}: the memory ran out before")
+    code = PluginCode(job.plugins, Path(task.inputs.get("plugins", "")))
     with code.words():
-        return _train(task, events, code)
+        return _train(task.model_copy(update={"job": lowered}), events, code, lambda step: end_lowered(lowered, output / CHECKPOINTS, step, job.micro_batch))
 
 
-def _train(task: Task, events: Events, code: PluginCode) -> dict[str, Any]:
+def _train(task: Task, events: Events, code: PluginCode, give_up: Callable[[int], CaissonError]) -> dict[str, Any]:
     output = Path(task.output)
     trainer, stream = build_trainer(task, events, code)
+    trainer.give_up = give_up
     try:
         _go_on(trainer, output / CHECKPOINTS, events)
         trainer.train()
         trainer.saver.wait()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MachineError(f"the memory ran out at step {trainer.state.global_step + 1}, not in its forward or backward pass: {error}", LESS) from None
     finally:
         if stream:
             stream.end()
@@ -162,8 +172,8 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> tuple[Any, An
         from entrypoint.run.packed_attention import prove
 
         prove(trainer.model)
+    trainer.progress = Progress(events, job.predicted)
     given.hand_to(trainer)
-    trainer.progress = Progress(events)
     trainer.saver = Saver(Path(task.output) / CHECKPOINTS, job.keep, rank(), ranks(), trainer.progress.sealed)
     if job.offload == "nvme":
         trainer.files = trainer.saver.files = MappedFiles(Path(task.output) / CHECKPOINTS)
@@ -178,6 +188,7 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> tuple[Any, An
         image_lock=task.image_lock, program=__version__, versions=versions(), files=(),
     )  # fmt: skip
     trainer.segments = [{"after_step": 0, **job.model_dump(mode="json", include=set(HOW)), "image_lock": task.image_lock, "program": __version__}]
+    trainer.report_lowered, trainer.compares_rows = trainer.progress.lowered, compares_rows(job)
     trainer.add_callback(trainer.progress)
     trainer.add_callback(trainer.judge)
     plug_in(trainer, code)
@@ -231,7 +242,7 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     for card in draft.glob("README.md"):
         card.unlink()
     curve = [{k: finite(v) for k, v in entry.items() if k != "total_flos"} for entry in trainer.state.log_history]
-    told = {"curve": curve, "measured": _measured(trainer), "segments": trainer.segments}
+    told = {"curve": curve, "measured": _measured(trainer, task), "segments": trainer.segments}
     if task.job.stage == "train" and task.job.stream:
         told["report"] = trainer.dealt.report(trainer.order.taken, task.job.stream.max_length, task.job.stream.deduplicate)
     for name, content in told.items():
@@ -242,11 +253,16 @@ def _save(trainer: Any, task: Task, output: Path) -> None:
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
 
 
-def _measured(trainer: Any) -> dict[str, float]:
-    """What this attempt took: peak memory of this process, GiB, and its speed."""
+def _measured(trainer: Any, task: Task) -> dict[str, Any]:
+    """What this attempt took: peak memory of this process, GiB, its speed, and what the next plan learns from it."""
+    from entrypoint.run.measurement import measurement
     from entrypoint.run.progress import peak_gib
 
-    return {"weights_of_step": trainer.taken, "peak_gib": peak_gib(), "tokens_per_second": round(trainer.progress.mean_rate(), 1)}
+    learned = measurement(task, trainer.progress, trainer.rows_at_once)
+    return {
+        "weights_of_step": trainer.taken, "peak_gib": peak_gib(), "tokens_per_second": round(trainer.progress.mean_rate(), 1),
+        "measured": learned.model_dump(mode="json") if learned else None,
+    }  # fmt: skip
 
 
 def _summary(output: Path) -> dict[str, Any]:

@@ -113,8 +113,11 @@ def test_the_door_leads_nowhere_but_in() -> None:
 @each_service
 def test_only_the_store_is_written(name: str) -> None:
     mounts = {m["target"]: m for m in SERVICES[name]["volumes"]}
-    wanted = {"gateway": {"/spec.yaml", "/run/caisson", "/run/secrets/gateway"}, "serve": {"/spec.yaml", "/models", "/data", "/store", "/run/caisson"}}
-    assert set(mounts) == wanted.get(name, {"/spec.yaml", "/models", "/data", "/store"})
+    wanted = {
+        "gateway": {"/spec.yaml", "/run/caisson", "/run/secrets/gateway"},
+        "serve": {"/spec.yaml", "/plan.lock.json", "/models", "/data", "/store", "/run/caisson"},
+    }
+    assert set(mounts) == wanted.get(name, {"/spec.yaml", "/plan.lock.json", "/models", "/data", "/store"})
     written = {target: mount["type"] for target, mount in mounts.items() if not mount.get("read_only")}
     assert written == dict.fromkeys({"/store", "/run/caisson"} & set(mounts), "volume")
     assert mounts["/spec.yaml"]["bind"] == {"create_host_path": False}, "a spec that is missing must not become a folder"
@@ -242,7 +245,7 @@ def test_config_takes_what_the_user_sets(tmp_path: Path) -> None:
     assert found["name"] == "other"
     train = found["services"]["train"]
     assert train["image"] == "r.example/c/train:v1-cpu"
-    assert [m["source"] for m in train["volumes"]] == [str(spec), "/m", "/d", "store"]
+    assert [m["source"] for m in train["volumes"]] == [str(spec), "/dev/null", "/m", "/d", "store"]
     assert int(train["shm_size"]) == 8 * 2**30
     assert config("cpu")["services"]["train"]["stop_grace_period"] == "5m0s"
     assert config("cpu", TRAIN_GRACE="930s")["services"]["train"]["stop_grace_period"] == "15m30s"

@@ -22,7 +22,8 @@ T4 = ROOT / "tests" / "facts" / "t4.json"
 
 
 def test_commands() -> None:
-    assert set(cli.commands) == {*STAGES, "validate", "plan", "gateway", "ask", "status", "exports", "promote", "rollback", "doctor", "facts", "schema"}
+    stages = {*STAGES, "validate", "plan", "gateway", "ask", "status", "exports", "promote", "rollback", "doctor", "facts", "schema", "anatomy", "calibrate"}
+    assert set(cli.commands) == stages
     assert all(command.help for command in cli.commands.values())
 
 

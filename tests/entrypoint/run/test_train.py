@@ -48,6 +48,16 @@ def test_each_adapter_learns_and_is_sealed(few_sources, store, tmp_path, adapter
     assert summary["steps"] == len(curve) and summary["validation_loss"] > 0
     again = run("train", path, "--store", store, cwd=tmp_path)
     assert "up to date" in again and "step 1/" not in again
+    assert re.search(r"memory \d\.\d of \d\.\d GiB planned, step \d", said)
+    events = [json.loads(line) for line in (store / "tiny" / "logs" / "train.jsonl").read_text().splitlines()]
+    found = [event for event in events if event["event"] == "measured"]
+    assert [event["step"] for event in found] == [5, len(curve)]
+    assert 0.2 < found[-1]["memory_gib"] < 3 * found[-1]["planned_memory_gib"] and found[-1]["step_seconds"] > 0
+    # The plan names the setting as the run did.
+    planned = json.loads(run("plan", path, "--store", store, "--json", cwd=tmp_path).partition("\n}\n")[0] + "}")
+    (train,) = (step for step in planned["steps"] if step["stage"] == "train")
+    assert train["job"]["predicted"]["step_seconds"] == pytest.approx(found[-1]["step_seconds"], abs=1e-4)
+    assert [line["value"] for line in planned["decisions"] if line["field"] == "measured before"]
 
 
 def test_killed_at_a_random_point_it_goes_on_and_ends_as_if_it_had_not_been(few_sources, store, tmp_path):
