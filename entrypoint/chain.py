@@ -129,6 +129,14 @@ def with_models(facts: Facts, spec: Spec, store: Store) -> Facts:
     return facts.model_copy(update={"models": {**facts.models, **found}})
 
 
+def with_config(facts: Facts, spec: Spec, path: Path, store: Store) -> Facts:
+    """With the spec's model as a config.json says, or that of a folder: for a model that has not been fetched. Raises UsageError."""
+    known = read_model(path, store.root)
+    if known is None:
+        raise UsageError(f"--config: {path} is no config.json that can be read", "name the file that lies beside a model's weights, or their folder")
+    return facts.model_copy(update={"models": {**facts.models, spec.model.source: known}})
+
+
 def _with_code(facts: Facts, sources: Iterable[str]) -> Facts:
     """With what is at hand of plug-ins: the state of their files, and what they define."""
     state = {source: look(str(find_code(source) or source)) for source in sources}

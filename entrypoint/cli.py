@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from entrypoint import __version__, render
-from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec, with_models
+from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec, with_config, with_models
 from entrypoint.doctor import examine, see
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
@@ -89,19 +89,17 @@ def validate(spec: Path) -> None:
 @spec_argument
 @store_option
 @click.option("--facts", "facts_file", help="Plan for another machine: a file, or the name of a recorded one, as h100-x8.")
+@click.option("--config", type=click.Path(path_type=Path), help="The model's config.json, or its folder, where the model has not been fetched.")
 @click.option("--show", type=click.Choice(["engine", "env"]), help=SHOW_HELP)
 @click.option("--lock", is_flag=True, help="Write the plan as a lock: a stage that finds it refuses to do anything else.")
 @lock_option
 @json_option
-def plan(spec: Path, store: Path, facts_file: str | None, show: str | None, lock: bool, lock_file: Path | None, as_json: bool) -> None:
+def plan(spec: Path, store: Path, facts_file: str | None, config: Path | None, show: str | None, lock: bool, lock_file: Path | None, as_json: bool) -> None:
     """Print what every stage would do on this machine, and why, without doing it; where there is a lock, also how the plan differs from it."""
-    wanted = read_spec(spec)
-    place = Store(store)
-    chain = (
-        follow(wanted, with_models(read_facts(facts_file), wanted, place), place)
-        if facts_file
-        else foresee(follow(wanted, machine(wanted, place), place), place)
-    )
+    wanted, place = read_spec(spec), Store(store)
+    facts = with_models(read_facts(facts_file), wanted, place) if facts_file else machine(wanted, place)
+    chain = follow(wanted, with_config(facts, wanted, config, place) if config else facts, place)
+    chain = chain if facts_file else foresee(chain, place)
     if lock:
         save_lock(chain, spec, lock_file)
         return

@@ -80,9 +80,9 @@ def _stat(paths: list[tuple[Path, str]]) -> tuple[tuple[str, int, int], ...]:
 
 
 def read_model(folder: Path, store: Path | None = None) -> ModelFacts | None:
-    """config.json of a model folder; None where there is none that can be read (fetch says why)."""
-    path = folder / "config.json"
+    """config.json of a model folder, or that file alone; None where there is none that can be read (fetch says why)."""
     try:
+        path = folder / "config.json" if folder.is_dir() else folder
         if not path.is_file() or path.stat().st_size > CONFIG_BYTES:
             return None
         config = json.loads(path.read_bytes())
@@ -91,10 +91,10 @@ def read_model(folder: Path, store: Path | None = None) -> ModelFacts | None:
         weights = sum(size for _, size, _ in _stat([(p, p.name) for p in folder.glob("*.safetensors")]))
     except (OSError, ValueError, RecursionError):
         return None
-    return ModelFacts(config=config, stored_bytes=weights or None, anatomy=_anatomy(folder, store))
+    return ModelFacts(config=config, stored_bytes=weights or None, anatomy=_anatomy(folder, path, store))
 
 
-def _anatomy(folder: Path, store: Path | None) -> Anatomy | None:
+def _anatomy(folder: Path, config: Path, store: Path | None) -> Anatomy | None:
     """As fetch sealed it with the model, or as `caisson anatomy` left it in the store for this config."""
     try:
         if found := anatomy_in((folder / FILE_NAME).read_bytes()):
@@ -102,6 +102,6 @@ def _anatomy(folder: Path, store: Path | None) -> Anatomy | None:
     except OSError:
         pass
     try:
-        return read_anatomy((store / file_of((folder / "config.json").read_bytes())).read_bytes()) if store else None
+        return read_anatomy((store / file_of(config.read_bytes())).read_bytes()) if store else None
     except OSError:
         return None

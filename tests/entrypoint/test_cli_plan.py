@@ -228,3 +228,18 @@ def test_checkpoint_of_another_training_is_no_part_of_the_plan(caisson: Caisson,
         write_checkpoint(run.store.partial(step) / "checkpoints", 10, work, step.job.model_dump(mode="json"))
         out = caisson("plan", run.spec_file, "--store", run.store.root)[1]
         assert ("after step 10" in out) is said
+
+
+def test_config_of_a_model_that_is_not_fetched(caisson: Caisson, run: SmallRun, tmp_path: Path) -> None:
+    spec, config = ROOT / "specs" / "qlora-7b-24gb.yaml", ROOT / "tests" / "configs" / "qwen2.5-7b.json"
+    common = ("plan", spec, "--facts", "rtx-4090", "--store", run.store.root)
+    assert "memory  not estimated" in caisson(*common)[1]
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    shutil.copy(config, folder / "config.json")
+    outs = [caisson(*common, "--config", path)[1] for path in (config, folder)]
+    assert outs[0] == outs[1] and "weights" in outs[0] and "not estimated" not in outs[0].split("serve")[0]
+    (folder / "config.json").write_text("[")
+    for path in (folder, tmp_path / "nowhere.json"):
+        code, _, err = caisson(*common, "--config", path)
+        assert code == 2 and f"--config: {path} is no config.json that can be read" in err
