@@ -27,7 +27,10 @@ def read_config(folder: Path, shown: str) -> Any:
 
     check_known(_read(folder, shown), shown)
     with judging(f"{shown}: transformers {transformers.__version__} cannot read config.json", AS_PUBLISHED):
-        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if _class_of(config) is None:
+        raise GateRefused(f"{shown}: {config.model_type} is no language model: transformers has no class for it that answers with text", "use a language model")
+    return config
 
 
 def build(config: Any, shown: str) -> Any:
@@ -41,16 +44,22 @@ def build(config: Any, shown: str) -> Any:
 
 def make(config: Any, dtype: Any = None) -> Any:
     """The model of a configuration, which it keeps a copy of; where the caller's device is, and with no values in its weights."""
-    import transformers
     from transformers.initialization import no_init_weights
 
-    kinds = [transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText, transformers.AutoModelForSeq2SeqLM]
-    kind = next((kind for kind in kinds if type(config) in kind._model_mapping), transformers.AutoModel)  # what training loads by, else what has all weights
+    kind = _class_of(config)
     own = copy.deepcopy(config)
     with no_init_weights():
         model = kind.from_config(own, trust_remote_code=False, **({"dtype": dtype} if dtype is not None else {}))
     model.tie_weights()  # left out with the values
     return model
+
+
+def _class_of(config: Any) -> Any:
+    """The auto class that training loads by, else one that has all of the weights; None where there is none."""
+    import transformers
+
+    kinds = [transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText, transformers.AutoModelForSeq2SeqLM]
+    return next((kind for kind in kinds if type(config) in kind._model_mapping), None)
 
 
 def check_known(config: dict[str, Any], shown: str) -> None:

@@ -62,6 +62,11 @@ def test_sizes_that_do_not_go_together(tmp_path, values):
         build(read_config(config(tmp_path, **values), "/models/m"), "/models/m")
 
 
+def test_what_is_no_language_model(tmp_path):
+    with pytest.raises(GateRefused, match="vit is no language model"):
+        read_config(config(tmp_path, model_type="vit"), "/models/m")
+
+
 def test_a_config_without_end_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(meta_model, "SECONDS", 0.5)
     with pytest.raises(GateRefused, match="no model has the sizes"):
