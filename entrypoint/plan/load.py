@@ -73,6 +73,12 @@ class Load:
     dropout: bool = False
     """Of the adapter's inputs."""
 
+    row: int = 0
+    """Tokens of the longest row of a pack, which attention does not look beyond; 0: as long as `length`."""
+
+    flash: bool = True
+    """Whether the device has flash attention, which keeps no scores: CPUs, and GPUs since Ampere."""
+
     validation_rows: int = 0
     """Computed at once in a validation; 0: as many as in training, or none."""
 
@@ -80,6 +86,11 @@ class Load:
     def tokens(self) -> int:
         """Computed at once."""
         return self.micro_batch * self.sequences * self.length
+
+    @property
+    def seen(self) -> int:
+        """Tokens that attention compares one with, at most."""
+        return self.row or self.length
 
     @property
     def width(self) -> int:

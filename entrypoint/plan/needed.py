@@ -27,8 +27,12 @@ def fitting_length(shape: ModelShape, load: Load, room_gib: float) -> int | None
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _fits(shape, replace(load, length=SHORTEST * middle), room_gib) else (low, middle)
+        low, high = (middle, high) if _fits(shape, _of_length(load, SHORTEST * middle), room_gib) else (low, middle)
     return SHORTEST * low or None
+
+
+def _of_length(load: Load, length: int) -> Load:
+    return replace(load, length=length, row=min(load.row, length))
 
 
 def fitting_count(shape: ModelShape, load: Load, room_gib: float) -> tuple[int, str] | None:
@@ -48,12 +52,15 @@ def fitting_count(shape: ModelShape, load: Load, room_gib: float) -> tuple[int, 
 
 def fitting_kind(shape: ModelShape, load: Load, share: float) -> Kind | None:
     """The smallest accelerator of the table on which one alone would do; of those of one size the first."""
-    alone = replace(
-        load, strategy="single", ranks=1, nodes=1, offload="none", gradient_checkpointing=True, on_gpu=True,
-        precision="bf16" if load.precision == "fp32" and not load.on_gpu else load.precision,
-    )  # fmt: skip
     known = sorted((kind for kind in kinds() if kind.memory_gib), key=lambda kind: kind.memory_gib or 0)
-    return next((kind for kind in known if _fits(shape, alone, share * (kind.memory_gib or 0))), None)
+    return next((kind for kind in known if _fits(shape, _alone(load, kind), share * (kind.memory_gib or 0))), None)
+
+
+def _alone(load: Load, kind: Kind) -> Load:
+    """The load on one accelerator of a kind. Those without bf16 are those without flash attention: both came with Ampere."""
+    new = "bf16" in kind.tflops
+    precision = load.precision if load.on_gpu and load.precision == "fp32" else "bf16" if new else "fp16"
+    return replace(load, strategy="single", ranks=1, nodes=1, offload="none", gradient_checkpointing=True, on_gpu=True, precision=precision, flash=new)
 
 
 def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: float) -> list[str]:
@@ -73,8 +80,7 @@ def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: flo
 
 
 def _more(shape: ModelShape, load: Load, name: str, room: float) -> Iterator[str]:
-    kinds_of = [load.adapter, *(["lora"] if load.adapter == "qlora" else [])]
-    for adapter in kinds_of:
+    for adapter in ["lora" if load.adapter == "qlora" else load.adapter]:  # 4-bit weights are not sharded
         many = fitting_count(shape, replace(load, adapter=adapter), room)
         if many:
             yield f"{many[0]} x {name} would do with {adapter} and {many[1]}"
