@@ -59,11 +59,7 @@ def head(shape: ModelShape, load: Load) -> Pass:
 
 
 def _scores(shape: ModelShape, load: Load) -> float:
-<<<<<<< HEAD
-    return 2.0 * shape.looked_at(load.length) * shape.heads * shape.head_dim
-=======
-    return 2.0 * load.seen * shape.heads * shape.head_dim * shape.layers
->>>>>>> choice
+    return 2.0 * shape.looked_at(load.seen) * shape.heads * shape.head_dim
 
 
 def _rest(shape: ModelShape, load: Load, way: str, layers: int) -> tuple[float, float]:
