@@ -22,7 +22,21 @@ T4 = ROOT / "tests" / "facts" / "t4.json"
 
 
 def test_commands() -> None:
-    assert set(cli.commands) == {*STAGES, "validate", "plan", "gateway", "ask", "status", "exports", "promote", "rollback", "doctor", "facts", "schema"}
+    assert set(cli.commands) == {
+        *STAGES,
+        "validate",
+        "plan",
+        "anatomy",
+        "gateway",
+        "ask",
+        "status",
+        "exports",
+        "promote",
+        "rollback",
+        "doctor",
+        "facts",
+        "schema",
+    }
     assert all(command.help for command in cli.commands.values())
 
 
