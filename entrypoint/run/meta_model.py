@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.leaf import judging
+from entrypoint.run.scan import CONFIG_BYTES
 from schemas.errors import GateRefused, UsageError
 
 SECONDS = 60
@@ -83,10 +84,13 @@ def check_known(config: dict[str, Any], shown: str) -> None:
 
 
 def _read(folder: Path, shown: str) -> dict[str, Any]:
+    path = folder / "config.json"
     try:
-        found = json.loads((folder / "config.json").read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"{shown}: no config.json", "name a folder of a model") from None
+        if not path.is_file():  # nor a pipe, which may never end
+            raise UsageError(f"{shown}: no config.json", "name a folder of a model")
+        if path.stat().st_size > CONFIG_BYTES:
+            raise UsageError(f"{shown}: config.json has {path.stat().st_size} bytes, a config has at most {CONFIG_BYTES}", AS_PUBLISHED)
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{shown}: config.json cannot be read: {error}", AS_PUBLISHED) from None
     if not isinstance(found, dict):

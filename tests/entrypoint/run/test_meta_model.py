@@ -1,6 +1,7 @@
 """Configs of which no model can be built: who knows the architecture, which name was meant, and sizes that do not go together."""
 
 import json
+import os
 
 import pytest
 
@@ -48,6 +49,20 @@ def test_unknown_architectures(tmp_path, values, said, fix):
 def test_what_is_no_config(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(UsageError):
+        read_config(tmp_path, "/models/m")
+
+
+@pytest.mark.parametrize("make", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
+def test_what_has_no_end(tmp_path, make):
+    make(tmp_path / "config.json")
+    with pytest.raises(UsageError, match=r"no config\.json"):
+        read_config(tmp_path, "/models/m")
+
+
+def test_too_large(tmp_path):
+    with (tmp_path / "config.json").open("wb") as stream:
+        stream.truncate(2**27)
+    with pytest.raises(UsageError, match="a config has at most"):
         read_config(tmp_path, "/models/m")
 
 
