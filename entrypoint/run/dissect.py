@@ -23,6 +23,8 @@ def dissect(model: Any) -> tuple[Anatomy, dict[LayerKind, int]]:
 
     parts = parts_of(model)
     config = parts.config
+    if hasattr(type(config), "per_layer_config"):
+        config.allow_global_per_layer_attribute_access = True  # sizes that differ from layer to layer: the common one
     seen: set[int] = set()
     bare = unadapted(model)
     tables = _tables(model, parts, seen)
@@ -90,7 +92,7 @@ def _maps(modules: Any, seen: set[int], bare: set[int]) -> Iterator[LinearMap]:
             inputs, outputs = module.weight.shape if isinstance(module, Conv1D) else reversed(module.weight.shape)
             plain = re.sub(r"\d+", "N", name) if EXPERTS in f".{name}." or name.isdigit() else name
             part: Part = "router" if name.rpartition(".")[2] in ROUTERS else "expert" if EXPERTS in f".{name}." else "plain"
-            _take(module, seen, recurse=False)
+            _take(module, seen)
             found[LinearMap(name=plain, inputs=inputs, outputs=outputs, bias=module.bias is not None, part="bare" if id(module) in bare else part)] += 1
         for own, parameter in module.named_parameters(recurse=False):
             if parameter.dim() == 3 and EXPERTS in f".{name}." and id(parameter) not in seen:
@@ -112,7 +114,7 @@ def _tables(model: Any, parts: Parts, seen: set[int]) -> tuple[Table, ...]:
     tables = []
     for name, module in sorted(found, key=lambda pair: pair[1] is not first):
         if id(module.weight) not in seen:
-            _take(module, seen, recurse=False)
+            _take(module, seen)
             tables.append(Table(name=name.rpartition(".")[2], rows=module.weight.shape[0], width=module.weight.shape[1]))
     return tuple(tables)
 
@@ -123,7 +125,7 @@ def _head(model: Any, seen: set[int]) -> LinearMap | None:
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear) or id(head.weight) in seen:
         return None
-    _take(head, seen, recurse=False)
+    _take(head, seen)
     return LinearMap(name="head", inputs=head.in_features, outputs=head.out_features, bias=head.bias is not None)
 
 
@@ -143,8 +145,9 @@ def _experts(config: Any, layers: tuple[LayerKind, ...]) -> Experts | None:
     return Experts(count=count, active=min(active, count)) if count and active else None
 
 
-def _take(module: Any, seen: set[int], *, recurse: bool) -> None:
-    seen.update(id(parameter) for parameter in module.parameters(recurse=recurse))
+def _take(module: Any, seen: set[int]) -> None:
+    """Weight and bias of a table or a map; what else a module of its own kind holds is counted apart."""
+    seen.update(id(parameter) for parameter in (module.weight, getattr(module, "bias", None)) if parameter is not None)
 
 
 def _unseen(module: Any, seen: set[int]) -> list[Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.leaf import judging
+from entrypoint.run.scan import CONFIG_BYTES
 from schemas.errors import GateRefused, UsageError
 
 SECONDS = 60
@@ -27,7 +28,10 @@ def read_config(folder: Path, shown: str) -> Any:
 
     check_known(_read(folder, shown), shown)
     with judging(f"{shown}: transformers {transformers.__version__} cannot read config.json", AS_PUBLISHED):
-        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if _class_of(config) is None:
+        raise GateRefused(f"{shown}: {config.model_type} is no language model: transformers has no class for it that answers with text", "use a language model")
+    return config
 
 
 def build(config: Any, shown: str) -> Any:
@@ -41,16 +45,22 @@ def build(config: Any, shown: str) -> Any:
 
 def make(config: Any, dtype: Any = None) -> Any:
     """The model of a configuration, which it keeps a copy of; where the caller's device is, and with no values in its weights."""
-    import transformers
     from transformers.initialization import no_init_weights
 
-    kinds = [transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText, transformers.AutoModelForSeq2SeqLM]
-    kind = next((kind for kind in kinds if type(config) in kind._model_mapping), transformers.AutoModel)  # what training loads by, else what has all weights
+    kind = _class_of(config)
     own = copy.deepcopy(config)
     with no_init_weights():
         model = kind.from_config(own, trust_remote_code=False, **({"dtype": dtype} if dtype is not None else {}))
     model.tie_weights()  # left out with the values
     return model
+
+
+def _class_of(config: Any) -> Any:
+    """The auto class that training loads by, else one that has all of the weights; None where there is none."""
+    import transformers
+
+    kinds = [transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText, transformers.AutoModelForSeq2SeqLM]
+    return next((kind for kind in kinds if type(config) in kind._model_mapping), None)
 
 
 def check_known(config: dict[str, Any], shown: str) -> None:
@@ -74,10 +84,13 @@ def check_known(config: dict[str, Any], shown: str) -> None:
 
 
 def _read(folder: Path, shown: str) -> dict[str, Any]:
+    path = folder / "config.json"
     try:
-        found = json.loads((folder / "config.json").read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"{shown}: no config.json", "name a folder of a model") from None
+        if not path.is_file():  # nor a pipe, which may never end
+            raise UsageError(f"{shown}: no config.json", "name a folder of a model")
+        if path.stat().st_size > CONFIG_BYTES:
+            raise UsageError(f"{shown}: config.json has {path.stat().st_size} bytes, a config has at most {CONFIG_BYTES}", AS_PUBLISHED)
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{shown}: config.json cannot be read: {error}", AS_PUBLISHED) from None
     if not isinstance(found, dict):

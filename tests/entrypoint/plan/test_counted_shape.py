@@ -76,6 +76,14 @@ def test_experts(name: str, active: float, packed: int, adapters: int, experts: 
     assert found.active_per_layer < found.linear_per_layer <= found.largest_layer
 
 
+@pytest.mark.parametrize("name", [*PLAIN, "mixtral-8x7b", "gpt2", "phi-3-mini", "gemma-2-2b"])
+def test_copies_that_autocast_keeps(name: str) -> None:
+    """What was seen to be kept whatever the length: of linear layers in 16 bits, and of no expert that is one tensor."""
+    found = shape(name)
+    assert found.kept("full", "bf16").fixed == pytest.approx(2 * found.packed_per_layer, rel=0.01)
+    assert found.kept("full", "fp32").fixed < 1e6
+
+
 def test_towers_are_apart() -> None:
     found = shape("qwen2.5-vl-7b")
     assert found.towers == 676_550_144

@@ -1,6 +1,7 @@
 """Configs of which no model can be built: who knows the architecture, which name was meant, and sizes that do not go together."""
 
 import json
+import os
 
 import pytest
 
@@ -51,6 +52,20 @@ def test_what_is_no_config(tmp_path, content):
         read_config(tmp_path, "/models/m")
 
 
+@pytest.mark.parametrize("make", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
+def test_what_has_no_end(tmp_path, make):
+    make(tmp_path / "config.json")
+    with pytest.raises(UsageError, match=r"no config\.json"):
+        read_config(tmp_path, "/models/m")
+
+
+def test_too_large(tmp_path):
+    with (tmp_path / "config.json").open("wb") as stream:
+        stream.truncate(2**27)
+    with pytest.raises(UsageError, match="a config has at most"):
+        read_config(tmp_path, "/models/m")
+
+
 def test_no_config(tmp_path):
     with pytest.raises(UsageError, match=r"no config\.json"):
         read_config(tmp_path, "/models/m")
@@ -60,6 +75,11 @@ def test_no_config(tmp_path):
 def test_sizes_that_do_not_go_together(tmp_path, values):
     with pytest.raises(GateRefused, match=f"/models/m: transformers {HERE} cannot"):
         build(read_config(config(tmp_path, **values), "/models/m"), "/models/m")
+
+
+def test_what_is_no_language_model(tmp_path):
+    with pytest.raises(GateRefused, match="vit is no language model"):
+        read_config(config(tmp_path, model_type="vit"), "/models/m")
 
 
 def test_a_config_without_end_is_left(tmp_path, monkeypatch):
