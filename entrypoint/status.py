@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from entrypoint.chain import STAGES, Chain
 from entrypoint.plan.fetch import TEACHER
-from entrypoint.plan.identity import APART
 from entrypoint.run.checkpoints import CHECKPOINTS, checkpoints_in, inspect, newest_sealed
 from entrypoint.run.seal import read_manifest
 from entrypoint.run.store import MADE_BY, Store
@@ -135,7 +134,7 @@ def _differences(sealed: Sealed, step: Step) -> str:
     if not step.identity:
         return "an earlier stage has to run first"
     now, then = step.job.model_dump(mode="json"), sealed.manifest.job
-    changed = [f"{key}: {_short(then.get(key))} -> {_short(now.get(key))}" for key in now if key not in APART and now[key] != then.get(key)]
+    changed = [f"{key}: {_short(then.get(key))} -> {_short(now.get(key))}" for key in now if key != "predicted" and now[key] != then.get(key)]
     changed += [f"{role} is another" for role, content in step.input_contents.items() if sealed.manifest.inputs.get(role) != content]
     if step.image_lock != sealed.manifest.image_lock:
         changed.append("the image's packages changed")
