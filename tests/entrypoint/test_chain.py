@@ -8,10 +8,12 @@ import pytest
 from small_run import CONFIG, HEADER, SmallRun
 
 from entrypoint.chain import STAGES, foresee, read_spec, with_models
+from entrypoint.plan.tables import LOCKS
 from entrypoint.status import states
 from schemas.errors import MachineError, SpecError, UsageError
 from schemas.facts import Accelerator, Facts, ModelFacts
 from schemas.job import TrainJob
+from schemas.rates import RATES, Rates, RatesFile
 
 H100 = Accelerator(name="H100", memory_gib=79.6, compute_capability="9.0")
 
@@ -298,3 +300,11 @@ def test_messages_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("spec: 2")
     with pytest.raises(SpecError, match=r"^mine\.yaml:1:"):
         read_spec(tmp_path / "mine.yaml")
+
+
+def test_rates_of_other_packages_are_not_of_this_machine(run: SmallRun) -> None:
+    rates = Rates(device="cpu", matmul_tflops={"fp32": 0.1}, memory_gib=10.0, launch_us=5.0, measured_at=1.0, source="test")
+    run.store.root.mkdir()
+    for lock, known in (("0" * 64, False), (LOCKS["train"]["cpu"], True), ("", True)):
+        (run.store.root / RATES).write_text(RatesFile(measured=(rates.model_copy(update={"image_lock": lock}),)).model_dump_json())
+        assert (run.facts().rates is not None) == known
