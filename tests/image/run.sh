@@ -17,7 +17,7 @@ inside() {    # IMAGE MARKERS PYTEST-ARGUMENTS...
     docker run --rm --init --user 10001:10001 --read-only --cap-drop ALL --security-opt no-new-privileges --network none \
         --tmpfs /tmp:mode=1777,size=6g --tmpfs /small:mode=1777,size=4m --shm-size 1g --volume "$PWD:/src:ro" --volume "$PWD/$SITE:/pytest:ro" --workdir /src \
         --env PYTHONPATH=/src:/pytest --env CAISSON_TEST_GGUF=/src/models/smollm2-135m-instruct.gguf --env HF_HUB_OFFLINE=0 \
-        --entrypoint /opt/caisson/venv/bin/python "$image" -m pytest -p no:cacheprovider -n "${WORKERS:-2}" --dist loadfile -m "$markers" "$@" || code=$?
+        --entrypoint /opt/caisson/venv/bin/python "$image" -m pytest -p no:cacheprovider -n "${WORKERS:-2}" --dist loadfile --durations=60 --durations-min=8 -m "$markers" "$@" || code=$?
     [ "$code" = 0 ] || [ "$code" = 5 ]    # 5: none of the files that were named has such a test
 }
 
