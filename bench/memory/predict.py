@@ -33,3 +33,17 @@ def caisson(row: dict[str, Any]) -> tuple[float, str]:
     terms = {name: sum(parts.values()) for name, parts in moments(shape, load).items()}
     moment = max(terms, key=lambda name: terms[name])
     return sum(standing_bytes(shape, load).values()) + terms[moment], moment
+
+
+def accelerate_says(row: dict[str, Any]) -> float:
+    """`accelerate estimate-memory --dtypes bfloat16`, training with Adam in mixed precision: the optimizer's 8 bytes a weight, whatever is trained."""
+    return 8.0 * shape_of(row).parameters
+
+
+def deepspeed_says(row: dict[str, Any]) -> float:
+    """`estimate_zero2_model_states_mem_needs` for one GPU without offload: 2 bytes a weight, and 18 divided by the processes; of an
+    adapter the same, and its base's weights in 16 bits."""
+    shape = shape_of(row)
+    if row["adapter"] == "full":
+        return 20.0 * shape.parameters
+    return 2.0 * shape.parameters + 20.0 * shape.lora(row.get("rank", 16))

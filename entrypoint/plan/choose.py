@@ -17,6 +17,14 @@ MAX_MICRO_BATCH = 64
 """Rows a rank computes at once; beyond this a step gets no faster on any card that was measured."""
 
 
+EXCESS = 0.03
+"""Part by which a step may have more rows than was asked for, so that its parts are of equal size."""
+
+
+SIMPLER = 0.25
+"""Part of a token's time that a simpler strategy may lose: what DeepSpeed's own hooks and copies cost is not in the estimate."""
+
+
 @dataclass(frozen=True)
 class Option:
     """One way to train, with so many rows at once."""
@@ -73,8 +81,9 @@ def sizes(share: int, least: int) -> list[tuple[int, int]]:
     found: dict[int, int] = {}
     for most in range(min(share, MAX_MICRO_BATCH), 0, -1):
         parts = -(-share // most)
-        if -(-share // parts) >= least:
-            found.setdefault(-(-share // parts), parts)
+        micro = -(-share // parts)
+        if micro >= least and (micro * parts <= (1 + EXCESS) * share or micro == 1):
+            found.setdefault(micro, parts)
     return list(found.items()) or [(least, max(1, -(-share // least)))]
 
 
@@ -91,12 +100,21 @@ def row_width(rows: Rows, micro: int) -> float:
 
 
 def choose(found: list[Option]) -> Option | None:
-    """The fastest that fits, of the first adapter of which any does; where no rates are known the preferred, with the most rows at once."""
+    """The fastest that fits, of the first adapter of which any does, and of the simplest strategy that is nearly as fast as the fastest; where no
+    rates are known the preferred, with the most rows at once."""
     fitting = [option for option in found if option.fit.fits]
     if not fitting:
         return None
-    first = min(fitting, key=lambda option: option.order).load.adapter
-    return min((option for option in fitting if option.load.adapter == first), key=lambda option: option.key)
+    adapter = min(fitting, key=lambda option: option.order).load.adapter
+    fitting = [option for option in fitting if option.load.adapter == adapter]
+    if fitting[0].speed is None:
+        return min(fitting, key=lambda option: option.key)
+    fastest: dict[str, Option] = {}
+    for option in sorted(fitting, key=lambda option: option.key):
+        fastest.setdefault(option.load.strategy, option)
+    best = min(option.key[0] for option in fastest.values())
+    near = [option for option in fastest.values() if option.key[0] <= (1 + SIMPLER) * best]
+    return min(near, key=lambda option: option.order)
 
 
 def against(found: list[Option], chosen: Option, differs: Callable[[Load], Any]) -> Option | None:

@@ -87,20 +87,14 @@ def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts
     )
 
 
-def show_memory(fit: Fit, load: Load, shape: ModelShape) -> list[Decision]:
+def show_memory(fit: Fit, shape: ModelShape) -> list[Decision]:
     """Sums with their terms, of the host too where GPUs compute."""
     source = "formulas in docs/plan.md"
-    moment = peak_moment(shape, load)
-    spare = 1 - fit.gib / fit.room_gib
-    why = f"at the peak, {moment}; {spare:.0%} stay free, {1 - MARGIN:.0%} are asked for"
-    found = [Decision(field="memory", value=f"{fit.gib:.1f} of {fit.room_gib:.1f} GiB", why=why, source=source, parts=_parts(fit.terms))]
+    at = f"at the peak, {peak_moment(shape, fit.load)}; {source}"
+    found = [Decision(field="memory", value=f"{fit.gib:.1f} of {fit.room_gib:.1f} GiB", why=_terms(fit.terms), source=at, parts=_parts(fit.terms))]
     if fit.host_terms:
-        found.append(
-            Decision(
-                field="host memory", value=f"{fit.host_gib:.1f} of {fit.ram_gib:.1f} GiB", why="of all processes of a machine", source=source,
-                parts=_parts(fit.host_terms),
-            )
-        )  # fmt: skip
+        value = f"{fit.host_gib:.1f} of {fit.ram_gib:.1f} GiB"
+        found.append(Decision(field="host memory", value=value, why=_terms(fit.host_terms), source=source, parts=_parts(fit.host_terms)))
     return found
 
 

@@ -60,7 +60,7 @@ def standing_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     """What lies there all the time between two steps."""
     trained, weights = trained_weights(shape, load), load.shards("weights")
     offloaded = load.offload != "none"
-    terms = {"weights": 0.0 if offloaded and load.strategy == "zero3" else base_bytes(shape, load) / weights}
+    terms = {} if offloaded and load.strategy == "zero3" else {"weights": base_bytes(shape, load) / weights}
     if load.adapter not in OWN_WEIGHTS and not (offloaded and load.strategy == "zero3"):
         terms["adapter"] = float(trained_width(load) * trained) / weights
     if not offloaded:

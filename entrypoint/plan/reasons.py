@@ -84,7 +84,7 @@ def _costs(spec: Spec, facts: Facts, seconds: float) -> list[str]:
 def show_choice(spec: Spec, facts: Facts, found: list[Option], chosen: Option) -> list[Decision]:
     """A line for each thing that was chosen: why, and the best of those without it."""
     load = chosen.load
-    kind = "set in the spec" if spec.adapter.kind != "auto" else "16-bit weights fit" if load.adapter == "lora" else "16-bit weights do not fit"
+    kind = "set in the spec" if spec.adapter.kind != "auto" else "the first of lora, qlora that fits"
     strategy = "set in the spec" if spec.hardware.strategy else _why_strategy(load, facts)
     again = "set in the spec"
     if spec.train.gradient_checkpointing is None:

@@ -181,7 +181,7 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
         )
     )
     if shape:
-        decisions += show_memory(chosen.fit, chosen.load, shape)
+        decisions += show_memory(chosen.fit, shape)
     return chosen
 
 

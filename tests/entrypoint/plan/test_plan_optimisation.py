@@ -50,7 +50,7 @@ def test_a_small_state_makes_room() -> None:
 def test_label_smoothing_needs_room_for_all_logits() -> None:
     """On a card where eight rows at once fit without it."""
     machine = facts(H100, config=LLAMA_8B)
-    long = inputs(rows=10_000, tokens=10_000 * 1000, longest=4096)
+    long = inputs(rows=10_000, tokens=10_000 * 4096, longest=4096)
     text = "data: {train: [{source: /d}], packing: false}\ntrain: {gradient_checkpointing: true"
     assert job_of(machine, text + ", label_smoothing: 0.1}", long).micro_batch < job_of(machine, text + "}", long).micro_batch
 

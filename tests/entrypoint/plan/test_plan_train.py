@@ -25,8 +25,9 @@ def test_auto_adapter_by_memory(gib: float, adapter: str, again: bool) -> None:
 def test_auto_adapter_says_what_did_not_fit() -> None:
     value, reason = why(plan_of(big(20.0), "", LONG), "adapter.kind")
     assert value == "qlora"
-    assert reason.startswith("the first of lora, qlora that fits; lora single would need 4")
-    assert why(plan_of(big(79.6), "", LONG), "adapter.kind") == ("lora", "the first of lora, qlora that fits")
+    assert reason.startswith("the first of lora, qlora that fits; qlora ") and "lora does not fit, 19." in reason
+    value, reason = why(plan_of(big(79.6), "", LONG), "adapter.kind")
+    assert value == "lora" and reason.startswith("the first of lora, qlora that fits; lora ")
 
 
 def test_named_adapter_is_kept_or_refused() -> None:
@@ -94,7 +95,8 @@ def test_memory_line_adds_up() -> None:
         ((79.6,) * 8, "", "ddp", 8),
         ((20.0,) * 8, "adapter: {kind: lora}", "zero3", 8),
         ((79.6,) * 8, "adapter: {kind: full}", "zero2", 8),
-        ((40.0,) * 8, "adapter: {kind: full}", "zero3", 8),
+        ((40.0,) * 8, "adapter: {kind: full}", "zero2", 8),
+        ((32.0,) * 8, "adapter: {kind: full}", "zero3", 8),
         ((79.6,) * 8, "hardware: {strategy: single}", "single", 1),
         ((79.6,) * 8, "hardware: {strategy: zero1}", "zero1", 8),
         ((79.6,) * 2, "hardware: {strategy: zero3}", "zero3", 2),
@@ -124,8 +126,8 @@ def test_two_processes_on_a_cpu(strategy: str) -> None:
 
 def test_strategy_says_why() -> None:
     assert why(plan_of(facts(H100)), "hardware.strategy")[1] == "one device"
-    assert why(plan_of(facts(H100, H100)), "hardware.strategy")[1] == "2 GPUs, and a whole copy fits on each"
-    assert why(plan_of(big(*(20.0,) * 8), "adapter: {kind: lora}", LONG), "hardware.strategy")[1] == "8 GPUs; the weights fit only in shares"
+    assert why(plan_of(facts(H100, H100)), "hardware.strategy")[1].startswith("2 GPUs, and a whole copy fits on each; ddp ")
+    assert why(plan_of(big(*(20.0,) * 8), "adapter: {kind: lora}", LONG), "hardware.strategy")[1].startswith("8 GPUs; weights in shares; zero3 ")
     assert why(plan_of(facts(H100), "hardware: {strategy: ddp}"), "hardware.strategy")[1] == "set in the spec"
 
 

@@ -37,7 +37,7 @@ def test_micro_batch(batch: int, micro: int, accumulation: int) -> None:
 
 def test_micro_batch_by_memory() -> None:
     job = job_of(big(40.0), "adapter: {kind: lora}\ntrain: {batch_tokens: 64000}", LONG)
-    assert job.micro_batch * job.accumulation == 64
+    assert 64 <= job.micro_batch * job.accumulation <= 1.03 * 64
     assert 1 <= job.micro_batch <= 8, "four long rows do not fit beside 15 GiB of weights"
     larger = job_of(big(79.6), "adapter: {kind: lora}\ntrain: {batch_tokens: 64000, gradient_checkpointing: true}", LONG)
     assert larger.micro_batch > job.micro_batch
