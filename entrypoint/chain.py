@@ -86,6 +86,7 @@ class Chain:
             decisions=tuple(d.model_copy(update={"stage": stage}) for stage, p in self.plans.items() for d in p.decisions),
             engine=tuple(s for p in plans for s in p.engine),
             waiting=waiting,
+            remedies=tuple(error.fix or "" for _, error in every),
         )
 
 

@@ -20,6 +20,15 @@ LINE = "no impact above this line"
 OTHERS = 38
 """Columns for what stands beside an artifact's path in a table."""
 
+FIRST = ("speed", "time", "memory", "host memory")
+"""Lines that a stage begins with."""
+
+SUMS = ("memory", "host memory")
+"""Lines whose terms are shown as a table, in GiB."""
+
+BAR = 24
+"""Columns of a bar that is all of a sum."""
+
 NOT_ESTIMATED = "Compose's own; nothing was estimated, because the model is not known before fetch, or is no dense decoder. Ask again after fetch"
 
 
@@ -46,24 +55,54 @@ def show_plan(plan: Plan, facts: Facts) -> None:
     for step in plan.steps:
         steps.add_row(step.stage, step.title, step.id or "after " + _awaited(step.stage))
     out.print(steps)
-    if plan.decisions:
-        out.print()
-    for decision in plan.decisions:
-        _show_decision(decision, out)
-    for line in plan.waiting:
+    _show_decisions(plan.decisions, out)
+    for at, line in enumerate(plan.waiting):
         out.print()
         out.print(Text(f"cannot: {line}", style="red"))
+        for way in (plan.remedies[at] if at < len(plan.remedies) else "").split("; or "):
+            if way:
+                out.print(Padding(Text(way, style="dim"), (0, 0, 0, 4)))
 
 
-def _show_decision(decision: Decision, out: Console) -> None:
-    """On one line where it fits; else the reason below: beside the value it would have twenty characters left at 80."""
-    head = Text.assemble((decision.field, "cyan"), "  ", (decision.value, "bold"))
+def _show_decisions(decisions: tuple[Decision, ...], out: Console) -> None:
+    """By stage, each under its name; how fast and how long first, since that is what most people look for."""
+    for stage in dict.fromkeys(decision.stage for decision in decisions):
+        out.print()
+        if stage:
+            out.print(Text(stage, style="bold cyan"))
+        mine = [decision for decision in decisions if decision.stage == stage]
+        for decision in sorted(mine, key=lambda one: FIRST.index(one.field) if one.field in FIRST else len(FIRST)):
+            _show_decision(decision, out, "  " if stage else "")
+
+
+def _show_decision(decision: Decision, out: Console, indent: str) -> None:
+    """On one line where it fits; else the reason below: beside the value it would have twenty characters left at 80. A sum with its terms is a table."""
+    head = Text.assemble(indent, (decision.field, "cyan"), "  ", (decision.value, "bold"))
+    if decision.field in SUMS and decision.parts:
+        out.print(head)
+        _show_parts(decision, out, indent)
+        return
     reason = Text(decision.why + (f" [{decision.source}]" if decision.source else ""), style="dim")
     if head.cell_len + 2 + reason.cell_len <= out.width:
         out.print(Text.assemble(head, "  ", reason))
     else:
         out.print(head)
-        out.print(Padding(reason, (0, 0, 0, 4)))
+        out.print(Padding(reason, (0, 0, 0, 4 + len(indent))))
+
+
+def _show_parts(decision: Decision, out: Console, indent: str) -> None:
+    """A line a term: what, how much, its share, and that as a bar."""
+    total = sum(decision.parts.values()) or 1.0
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, style="dim")
+    table.add_column(no_wrap=True, style="cyan")
+    for name, size in decision.parts.items():
+        table.add_row(name, f"{size:.2f} GiB", f"{size / total:.0%}", "#" * round(BAR * size / total))
+    out.print(Padding(table, (0, 0, 0, 4 + len(indent))))
+    if decision.source:
+        out.print(Padding(Text(decision.source, style="dim"), (0, 0, 0, 4 + len(indent))))
 
 
 def show_engine(plan: Plan, as_json: bool) -> None:

@@ -97,3 +97,6 @@ class Plan(Record):
 
     waiting: tuple[str, ...] = ()
     """Stages that cannot be planned to the end yet, each with what it waits for."""
+
+    remedies: tuple[str, ...] = ()
+    """What to do about each of `waiting`; empty where nothing is known."""

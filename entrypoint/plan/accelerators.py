@@ -59,6 +59,11 @@ def find_kind(name: str) -> Kind | None:
     return _kind(max(fitting, key=lambda row: len(row["words"]))) if fitting else None
 
 
+def kinds() -> list[Kind]:
+    """Every kind of the table."""
+    return [_kind(row) for row in ACCELERATORS["kinds"]]
+
+
 def tabled_rates(accelerator: Accelerator) -> Rates | None:
     """What one accelerator of a machine is expected to reach, until it is measured; None where its kind is not in the table.
 

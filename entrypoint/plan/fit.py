@@ -6,9 +6,10 @@ from typing import NoReturn
 
 from entrypoint.plan.adapter import goes_with
 from entrypoint.plan.host_memory import host_bytes
-from entrypoint.plan.load import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load
+from entrypoint.plan.load import GIB, OWN_WEIGHTS, Load
 from entrypoint.plan.memory import peak_moment, training_bytes
 from entrypoint.plan.model_shape import ModelShape
+from entrypoint.plan.needed import needed
 from entrypoint.plan.offload import AUTOMATIC, room_on_disk
 from entrypoint.plan.optimisation import WHY_WHOLE
 from schemas.errors import MachineError
@@ -112,18 +113,24 @@ def _terms(terms: Mapping[str, float]) -> str:
 def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool) -> str:
     """Neighbours that need less, the nearest first."""
     load = fit.load
-    found = ["shorten data.max_length"] if shorter else []
-    sharded = load.strategy in SHARD_WEIGHTS or load.offload != "none"
-    found += ["use adapter.kind: lora"] if load.adapter in OWN_WEIGHTS else [] if sharded or load.adapter == "qlora" else ["use adapter.kind: qlora"]
+    found = []
+    if shorter:
+        name = facts.smallest.name if facts.accelerators else ""
+        found = needed(shape, load, name, fit.room_gib, MARGIN) or ["shorten data.max_length"]
+    elif load.adapter in OWN_WEIGHTS:
+        found = ["use adapter.kind: lora"]
     if load.on_gpu and load.offload == "none" and load.adapter != "qlora" and load.optimizer not in WHY_WHOLE:
-        every = replace(load, ranks=load.nodes * len(facts.accelerators), gradient_checkpointing=True)
-        ways = (("none", ""), ("cpu", ", offload: cpu"), *((("nvme", ", offload: nvme"),) if load.nodes == 1 else ()))
-        for offload, words in ways if every.ranks > 1 else ways[1:]:  # shards over GPUs before what waits for the host, and that before a disk
-            goes = [name for name in AUTOMATIC if goes_with(load.adapter, name)]
-            fits = [name for name in goes if fit_of(shape, replace(every, strategy=name, offload=offload), facts).fits]
-            if fits and room_on_disk(shape, replace(every, strategy=fits[0], offload=offload), facts):
-                found.append(
-                    f"use hardware: {{strategy: {fits[0]}{words}}}" + {"none": "", "cpu": ", which is slower", "nvme": ", which is much slower"}[offload]
-                )
-                break
+        found += _shards(fit, shape, facts)
     return "; or ".join([*found, "plan for a larger machine with `caisson plan --facts`"])
+
+
+def _shards(fit: Fit, shape: ModelShape, facts: Facts) -> list[str]:
+    """Shards over the GPUs that there are before what waits for the host, and that before a disk."""
+    every = replace(fit.load, ranks=fit.load.nodes * len(facts.accelerators), gradient_checkpointing=True)
+    ways = (("none", ""), ("cpu", ", offload: cpu"), *((("nvme", ", offload: nvme"),) if every.nodes == 1 else ()))
+    for offload, words in ways if every.ranks > 1 else ways[1:]:
+        goes = [name for name in AUTOMATIC if goes_with(every.adapter, name)]
+        fits = [name for name in goes if fit_of(shape, replace(every, strategy=name, offload=offload), facts).fits]
+        if fits and room_on_disk(shape, replace(every, strategy=fits[0], offload=offload), facts):
+            return [f"use hardware: {{strategy: {fits[0]}{words}}}" + {"none": "", "cpu": ", which is slower", "nvme": ", which is much slower"}[offload]]
+    return []

@@ -37,7 +37,7 @@ def show_speed(spec: Spec, facts: Facts, chosen: Option, rates: Rates | None, ro
     how = "measured on this machine" if rates.measured_at else "from a table, not measured here"
     why = f"a step of {rounded(speed.tokens)} tokens takes {duration(speed.seconds)}: {shares}; rates {how}, so within {TIME['margin']['value']:.0%} or so"
     parts = {name: round(seconds, 4) for name, seconds in _largest(speed.parts)}
-    found = [Decision(field="speed", value=f"{rounded(speed.rate)} tok/s", why=why, source=rates.source, parts=parts)]
+    found = [Decision(field="speed", value=f"{rounded(speed.rate)} tok/s", why=why, source=rates.source.partition(";")[0], parts=parts)]
     steps = step_count(spec, rows, chosen)
     if steps is None:
         return [*found, Decision(field="time", value="not known", why="prepare has not counted the rows yet")]

@@ -1,0 +1,99 @@
+"""What would be needed where nothing fits: a shorter row, fewer bits, more of the same accelerators, larger ones; with numbers."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from entrypoint.plan.accelerators import Kind, kinds
+from entrypoint.plan.adapter import goes_with
+from entrypoint.plan.load import GIB, OWN_WEIGHTS, Load
+from entrypoint.plan.memory import training_bytes
+from entrypoint.plan.model_shape import ModelShape
+from entrypoint.plan.optimisation import WHY_WHOLE
+
+SHORTEST = 256
+"""Tokens; a training on shorter rows is not proposed."""
+
+LARGER = 1.1
+"""Times that a kind has to be as large to be proposed: those of one size differ in what their drivers keep."""
+
+MANY = 64
+"""Accelerators at most that are proposed."""
+
+
+def fitting_length(shape: ModelShape, load: Load, room_gib: float) -> int | None:
+    """The longest row that fits, a multiple of 256 tokens; None where none does or the load's own does. `room_gib` is what a plan may fill."""
+    low, high = 0, load.length // SHORTEST
+    if high < 2 or _fits(shape, load, room_gib):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _fits(shape, replace(load, length=SHORTEST * middle), room_gib) else (low, middle)
+    return SHORTEST * low or None
+
+
+def fitting_count(shape: ModelShape, load: Load, room_gib: float) -> tuple[int, str] | None:
+    """The fewest accelerators of this size that do, a power of two, and the strategy; None beyond MANY, or for what cannot be sharded."""
+    if load.optimizer in WHY_WHOLE or (load.copy and load.offload != "none"):
+        return None
+    count = 2
+    while count <= MANY:
+        for strategy in ("zero2", "zero3"):
+            if count > load.ranks and goes_with(load.adapter, strategy):
+                many = replace(load, strategy=strategy, ranks=count, nodes=1, offload="none", gradient_checkpointing=True)
+                if _fits(shape, many, room_gib):
+                    return count, strategy
+        count *= 2
+    return None
+
+
+def fitting_kind(shape: ModelShape, load: Load, share: float) -> Kind | None:
+    """The smallest accelerator of the table on which one alone would do; of those of one size the first."""
+    alone = replace(
+        load, strategy="single", ranks=1, nodes=1, offload="none", gradient_checkpointing=True, on_gpu=True,
+        precision="bf16" if load.precision == "fp32" and not load.on_gpu else load.precision,
+    )  # fmt: skip
+    known = sorted((kind for kind in kinds() if kind.memory_gib), key=lambda kind: kind.memory_gib or 0)
+    return next((kind for kind in known if _fits(shape, alone, share * (kind.memory_gib or 0))), None)
+
+
+def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: float) -> list[str]:
+    """Sentences, the smallest change first. `room_gib`: of one accelerator, or of a CPU's process; `share`: part of it that may be filled."""
+    room = share * room_gib
+    found = []
+    length = fitting_length(shape, replace(load, gradient_checkpointing=True), room)
+    if length:
+        found.append(f"shorten data.max_length: rows of {length:,} tokens fit")
+    found += list(_adapters(shape, load, room))
+    if load.on_gpu:
+        found += _more(shape, load, name, room)
+    kind = fitting_kind(shape, load, share)
+    if kind and (not load.on_gpu or (kind.memory_gib and kind.memory_gib > LARGER * room_gib)):
+        found.append(f"1 x {kind.name} would do with {load.adapter}")
+    return found
+
+
+def _more(shape: ModelShape, load: Load, name: str, room: float) -> Iterator[str]:
+    kinds_of = [load.adapter, *(["lora"] if load.adapter == "qlora" else [])]
+    for adapter in kinds_of:
+        many = fitting_count(shape, replace(load, adapter=adapter), room)
+        if many:
+            yield f"{many[0]} x {name} would do with {adapter} and {many[1]}"
+
+
+def _adapters(shape: ModelShape, load: Load, room: float) -> Iterator[str]:
+    """Adapters that need less, as far as they fit."""
+    below = ["lora", "qlora"] if load.adapter in OWN_WEIGHTS else [] if load.adapter == "qlora" else ["qlora"]
+    for adapter in below:
+        strategy = load.strategy if goes_with(adapter, load.strategy) else ("ddp" if load.ranks > 1 else "single")
+        other = replace(load, adapter=adapter, strategy=strategy, gradient_checkpointing=True, copy=False)
+        if load.offload == "none" and _fits(shape, other, room):
+            named = "" if strategy == load.strategy else f" with hardware.strategy: {strategy}"
+            yield f"use adapter.kind: {adapter}{named}, which needs {_gib(shape, other):.1f} GiB"
+
+
+def _gib(shape: ModelShape, load: Load) -> float:
+    return sum(training_bytes(shape, load).values()) / GIB
+
+
+def _fits(shape: ModelShape, load: Load, room_gib: float) -> bool:
+    return _gib(shape, load) <= room_gib

@@ -1,0 +1,57 @@
+"""Numbers of what would do."""
+
+from dataclasses import replace
+
+from known import LLAMA_8B
+
+from entrypoint.plan.load import GIB, Load
+from entrypoint.plan.memory import training_bytes
+from entrypoint.plan.model_shape import ModelShape, read_shape
+from entrypoint.plan.needed import SHORTEST, fitting_count, fitting_kind, fitting_length, needed
+
+LORA = Load("lora", 16, "bf16", "single", 1, 1, 8192, True, True)
+LLAMA_70B = {**LLAMA_8B, "hidden_size": 8192, "intermediate_size": 28672, "num_attention_heads": 64, "num_hidden_layers": 80}
+
+
+def shape(config: dict[str, object] = LLAMA_8B) -> ModelShape:
+    found = read_shape(config)
+    assert found
+    return found
+
+
+def gib(load: Load, of: ModelShape | None = None) -> float:
+    return sum(training_bytes(of or shape(), load).values()) / GIB
+
+
+def test_the_length_is_the_longest_that_fits() -> None:
+    length = fitting_length(shape(), LORA, 20.0)
+    assert length and length % SHORTEST == 0
+    assert gib(replace(LORA, length=length)) <= 20.0 < gib(replace(LORA, length=length + SHORTEST))
+    assert fitting_length(shape(), LORA, 80.0) is None, "its own length fits"
+    assert fitting_length(shape(), LORA, 10.0) is None, "none does: the weights alone are more"
+
+
+def test_the_fewest_accelerators() -> None:
+    full = replace(LORA, adapter="full", length=2048)
+    count, strategy = fitting_count(shape(), full, 0.9 * 79.6) or (0, "")
+    assert count == 4
+    assert gib(replace(full, strategy="zero3", ranks=2)) > 0.9 * 79.6
+    assert gib(replace(full, strategy=strategy, ranks=count)) <= 0.9 * 79.6
+    assert fitting_count(shape(), replace(LORA, adapter="full", optimizer="muon"), 71.0) is None, "muon wants whole matrices"
+
+
+def test_the_smallest_larger_kind() -> None:
+    kind = fitting_kind(shape(), replace(LORA, length=4096), 0.9)
+    assert kind and kind.memory_gib and gib(replace(LORA, length=4096)) <= 0.9 * kind.memory_gib
+    assert fitting_kind(shape(LLAMA_70B), replace(LORA, adapter="full"), 0.9) is None
+
+
+def test_seventy_billion() -> None:
+    said = needed(shape(LLAMA_70B), replace(LORA, length=4096), "NVIDIA H100 80GB HBM3", 79.6, 0.9)
+    assert any(line.startswith("use adapter.kind: qlora") for line in said), said
+    assert any(line.startswith("4 x NVIDIA H100 80GB HBM3 would do with lora and zero3") for line in said), said
+
+
+def test_a_cpu_is_told_of_an_accelerator() -> None:
+    said = needed(shape(), replace(LORA, on_gpu=False, precision="fp32", length=4096), "", 24.0, 0.9)
+    assert any(line.startswith("1 x ") for line in said)
