@@ -169,8 +169,8 @@ class Hardware(Section):
     rendezvous: Auto[Annotated[str, AfterValidator(check_rendezvous)]] = None
     """HOST or HOST:PORT of the node where the others find each other, port 29400 unless written; wanted with more than one node."""
 
-    price: Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)] | None = None
-    """What an hour of one machine costs, in any currency: the plan says what the training will cost. Decides nothing else."""
+    price: Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)] = 0.0
+    """What an hour of one machine costs, in any currency: the plan then says what the training will cost, and decides nothing by it. 0: not said."""
 
     @model_validator(mode="after")
     def _go_together(self) -> "Hardware":

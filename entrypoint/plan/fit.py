@@ -1,5 +1,6 @@
 """Whether a load fits where it computes and in the host's memory, and what would fit where nothing does."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -83,9 +84,14 @@ def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts
     load = smallest.load
     where = "each GPU" if facts.device == "cuda" else ("this machine" if load.ranks_per_node == 1 else f"each of {load.ranks_per_node} processes")
     raise MachineError(
-        f"{model} does not fit: {load.words} at {load.length} tokens needs {smallest.gib / MARGIN:.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
+        f"{model} does not fit: {load.words} at {load.length} tokens needs {_up(smallest.gib / MARGIN):.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
         _what_would_fit(smallest, shape, facts, shorter=True),
     )
+
+
+def _up(gib: float) -> float:
+    """To a tenth, never less: what is needed must not look like what is there."""
+    return math.ceil(10 * gib) / 10
 
 
 def show_memory(fit: Fit, shape: ModelShape) -> list[Decision]:
