@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers.integrations.sdpa_attention import repeat_kv
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tracked import LiveBytes
+from tracked import CudaBytes, LiveBytes
 
 HERE = Path(__file__).parent
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -80,11 +80,11 @@ def build(row: dict[str, Any], device: str) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
     from trl.trainer.sft_trainer import add_fused_lm_head
 
-    shape = json.loads((HERE / "shapes.json").read_text())[row["shape"]]
+    shape = row["shape"] if isinstance(row["shape"], dict) else json.loads((HERE / "shapes.json").read_text())[row["shape"]]
     config = AutoConfig.for_model(**shape)
     config.use_cache = False
     dtype = torch.float32 if row["adapter"] == "full" else torch.bfloat16
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="packed")
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa" if row.get("padded") and device == "cuda" else "packed")
     if row["checkpointing"]:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if row["adapter"] == "lora":
@@ -112,7 +112,12 @@ def take_step(row: dict[str, Any], device: str, count: Any) -> dict[str, int]:
             "step": torch.zeros((), device=device), "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)
         }  # fmt: skip
     ids = torch.zeros((row["batch"], row["length"]), dtype=torch.int64, device=device)
-    padded = torch.zeros((row["batch"], 1, row["length"], row["length"]), dtype=torch.bool, device=device) if row.get("padded") else None
+    padded, mask = None, None
+    if row.get("padded") and device == "cuda":
+        mask = torch.ones_like(ids)
+        mask[:, -1] = 0  # or transformers would do without a mask
+    elif row.get("padded"):
+        padded = torch.zeros((row["batch"], 1, row["length"], row["length"]), dtype=torch.bool, device=device)
     if row.get("accumulated"):
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
@@ -130,7 +135,7 @@ def take_step(row: dict[str, Any], device: str, count: Any) -> dict[str, int]:
     found = {"start": count.live}
     with count:
         count.mark()
-        inputs = {"input_ids": ids, "use_cache": False, "padded": padded}
+        inputs = {"input_ids": ids, "use_cache": False} | ({} if padded is None else {"padded": padded}) | ({} if mask is None else {"attention_mask": mask})
         if row["loss"] == "chunked":
             out = convert_outputs_to_fp32(forward)(**inputs, labels=ids, fused_lm_head=True)
             loss = (-out.log_probs).sum() / ids.numel()
@@ -159,11 +164,20 @@ def main() -> None:
     device = parser.parse_args().device
     if device == "fake":
         pretend()
+    else:
+        from entrypoint.run import packed_attention
+
+        packed_attention.register()
     where = "cpu" if device == "fake" else device  # autocast of both casts the same operations of a decoder; torch for CPUs has no guard for fake GPUs
     for line in sys.stdin:
         row = json.loads(line)
-        with FakeTensorMode(allow_non_fake_inputs=True) if device == "fake" else nullcontext():
-            print(json.dumps(row | take_step(row, where, LiveBytes(where))), flush=True)
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True) if device == "fake" else nullcontext():
+                found = take_step(row, where, LiveBytes(where) if device == "fake" else CudaBytes())
+        except torch.OutOfMemoryError:
+            found = {"left out": "it does not fit"}
+            torch.cuda.empty_cache()
+        print(json.dumps(row | found), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from entrypoint.plan.load import (
 )
 from entrypoint.plan.logits import final_bytes, head_gradient, logits_bytes
 from entrypoint.plan.model_shape import ModelShape
+from entrypoint.plan.shards import share
 
 BUCKET = 200_000_000
 """Elements of one communication bucket: large enough to fill NVLink, 0.4 GiB in bf16."""
@@ -58,17 +59,18 @@ def peak_moment(shape: ModelShape, load: Load) -> str:
 
 def standing_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     """What lies there all the time between two steps."""
-    trained, weights = trained_weights(shape, load), load.shards("weights")
+    trained, part = trained_weights(shape, load), share(shape, load)
+    weights = part if load.shards("weights") > 1 else 1.0
     offloaded = load.offload != "none"
-    terms = {} if offloaded and load.strategy == "zero3" else {"weights": base_bytes(shape, load) / weights}
+    terms = {} if offloaded and load.strategy == "zero3" else {"weights": base_bytes(shape, load) * weights}
     if load.adapter not in OWN_WEIGHTS and not (offloaded and load.strategy == "zero3"):
-        terms["adapter"] = float(trained_width(load) * trained) / weights
+        terms["adapter"] = float(trained_width(load) * trained) * weights
     if not offloaded:
-        terms["optimizer"] = optimizer_bytes(shape, load) / load.shards("optimizer")
+        terms["optimizer"] = optimizer_bytes(shape, load) * (part if load.shards("optimizer") > 1 else 1.0)
         if load.by_deepspeed:
-            terms["fp32 weights"] = 4.0 * trained / load.ranks
+            terms["fp32 weights"] = 4.0 * trained * part
     if load.copy:
-        terms["frozen copy"] = base_bytes(shape, load) / weights
+        terms["frozen copy"] = base_bytes(shape, load) * weights
     if load.teacher:
         terms["teacher"] = float(load.width * load.teacher) / (load.ranks if load.strategy == "zero3" else 1)
     if load.adapter == "dora":  # each forward pass forms one layer's whole weight with its update, and its norm
@@ -127,7 +129,7 @@ def gradient_bytes(shape: ModelShape, load: Load) -> float:
     trained = trained_weights(shape, load)
     if load.offload != "none" and load.strategy != "zero1":  # zero1 keeps them whole until the step
         return float(2 * load.width * min(trained, BUCKET))  # one bucket fills while the other is sent
-    return float(trained_width(load) * trained) / load.shards("gradients")
+    return float(trained_width(load) * trained) * (share(shape, load) if load.shards("gradients") > 1 else 1.0)
 
 
 def _head_gradient(shape: ModelShape, load: Load) -> float:

@@ -40,8 +40,9 @@ class ModelShape:
 
     @property
     def parameters(self) -> int:
-        """All weights; norms are two vectors a layer and one at the end."""
-        return self.embedding + self.layers * (self.linear_per_layer + 2 * self.hidden) + self.hidden
+        """All weights; norms are two vectors a layer, those of heads, and one at the end."""
+        norms = 2 * self.hidden + (2 * self.head_dim if self.head_norms else 0)
+        return self.embedding + self.layers * (self.linear_per_layer + norms) + self.hidden
 
     @property
     def outputs(self) -> int:

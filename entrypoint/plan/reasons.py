@@ -9,7 +9,6 @@ from entrypoint.plan.batch import Rows
 from entrypoint.plan.choose import Option, against, rounded
 from entrypoint.plan.load import Load
 from entrypoint.plan.offload import why_strategy
-from entrypoint.plan.tables import TIME
 from schemas.facts import Facts
 from schemas.plan import Decision
 from schemas.rates import Rates
@@ -35,7 +34,7 @@ def show_speed(spec: Spec, facts: Facts, chosen: Option, rates: Rates | None, ro
     speed = chosen.speed
     shares = ", ".join(f"{name} {seconds / speed.seconds:.0%}" for name, seconds in _largest(speed.parts) if seconds >= 0.005 * speed.seconds)
     how = "measured on this machine" if rates.measured_at else "from a table, not measured here"
-    why = f"a step of {rounded(speed.tokens)} tokens takes {duration(speed.seconds)}: {shares}; rates {how}, so within {TIME['margin']['value']:.0%} or so"
+    why = f"a step of {rounded(speed.tokens)} tokens takes {duration(speed.seconds)}: {shares}; an estimate with rates {how}"
     parts = {name: round(seconds, 4) for name, seconds in _largest(speed.parts)}
     found = [Decision(field="speed", value=f"{rounded(speed.rate)} tok/s", why=why, source=rates.source.partition(";")[0], parts=parts)]
     steps = step_count(spec, rows, chosen)
