@@ -9,6 +9,9 @@ from entrypoint.plan.model_shape import ModelShape
 TILE = (4096, 32768)
 """Tokens x words whose logits exist at once: TRL computes the loss in tiles (trl.kernels.chunked_logprob) and allocates all of one's words."""
 
+COPIES = {"forward": 13, "backward": 29}
+"""Bytes of a tile's element beside itself on a CPU, counted in TRL's own functions for devices without Triton."""
+
 STATISTICS = 60
 """Bytes a token: sums of the loss in fp32, labels and masks."""
 
@@ -37,7 +40,7 @@ def logits_bytes(shape: ModelShape, load: Load, way: Literal["forward", "backwar
         head = load.width * shape.vocabulary * shape.hidden if load.casts and load.adapter in OWN_WEIGHTS else 0  # its weights, cast
         return float(head + load.tokens * shape.vocabulary * (FORWARD if way == "forward" and load.logits == "plain" else WHOLE[load.logits]))
     stream = stream_bytes(shape, load)
-    found = _tile(load) + load.tokens * (STATISTICS + stream + (4 * shape.hidden if way == "backward" else 0))
+    found = _tile(shape, load, way) + load.tokens * (STATISTICS + stream + (4 * shape.hidden if way == "backward" else 0))
     if load.all_logits:
         found += load.tokens * shape.vocabulary * WHOLE["plain"]
     if load.casts and load.adapter in OWN_WEIGHTS:  # the head's slice and the tokens', cast
@@ -45,8 +48,11 @@ def logits_bytes(shape: ModelShape, load: Load, way: Literal["forward", "backwar
     return float(found)
 
 
-def _tile(load: Load) -> int:
-    return load.width * min(load.tokens, TILE[0]) * TILE[1]
+def _tile(shape: ModelShape, load: Load, way: Literal["forward", "backward"]) -> int:
+    """A GPU's kernels work inside the tile; a CPU makes fp32 copies of it, one after the other and some at once."""
+    tokens = min(load.tokens, TILE[0])
+    copies = 0 if load.on_gpu else COPIES[way] * min(shape.vocabulary, TILE[1])
+    return tokens * (load.width * TILE[1] + copies)
 
 
 def head_gradient(shape: ModelShape, load: Load) -> float:

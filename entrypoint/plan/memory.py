@@ -78,7 +78,9 @@ def standing_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
     if load.adapter == "qlora":
         terms["dequantised layer"] = float(DEQUANTISED * load.width * shape.hidden * shape.intermediate)
     if load.strategy in SHARD_WEIGHTS:
-        terms["gathered layers"] = float(live_weights(shape) * load.width)
+        terms["gathered layers"] = float(load.width * (live_weights(shape) if load.by_deepspeed else 2 * shape.linear_per_layer + shape.embedding))
+    if load.strategy == "fsdp" and load.adapter in OWN_WEIGHTS:  # gradients of a group, and their sum in fp32
+        terms["buckets"] = float((load.width + 4) * max(shape.linear_per_layer, shape.embedding))
     if load.strategy == "ddp":  # its reducer keeps gradients a second time, in buckets
         terms["buckets"] = float(trained_width(load) * trained)
     if load.by_deepspeed and not offloaded:  # one fills while the other is reduced

@@ -101,6 +101,16 @@ def show_choice(spec: Spec, facts: Facts, found: list[Option], chosen: Option) -
     ]  # fmt: skip
 
 
+def larger_parts(found: list[Option], chosen: Option) -> str:
+    """The next number of rows at once that is larger, and why it was not taken; empty without one."""
+    same = _same(found, chosen, "adapter", "strategy", "gradient_checkpointing")
+    larger = [option for option in same if option.load.micro_batch > chosen.load.micro_batch]
+    if not larger:
+        return ""
+    other = min(larger, key=lambda option: option.load.micro_batch)
+    return f"; {other.load.micro_batch} x {other.accumulation} {other.words}"
+
+
 def _same(found: list[Option], chosen: Option, *names: str) -> list[Option]:
     return [option for option in found if all(getattr(option.load, name) == getattr(chosen.load, name) for name in names)]
 

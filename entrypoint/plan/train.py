@@ -25,7 +25,7 @@ from entrypoint.plan.optimisation import check_optimizer, optimisation_job, vali
 from entrypoint.plan.packing import pack_rows
 from entrypoint.plan.plugins import OF_TRAIN, check_code, check_plugins, plugin_jobs
 from entrypoint.plan.prepare import FALLBACK_LENGTH, prepare_job, row_limit
-from entrypoint.plan.reasons import rates_of, show_choice, show_speed
+from entrypoint.plan.reasons import larger_parts, rates_of, show_choice, show_speed
 from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
 from entrypoint.plan.streaming import check_streaming, stream_roles
@@ -163,6 +163,7 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
             Decision(field="memory", value="not estimated", why="the model's config is not at hand before fetch, or does not describe a dense decoder")
         )
         micro, parts = max(sizes(-(-step_rows(loads[0].ranks) // loads[0].ranks), loads[0].micro_batch))
+        beside = ""
         chosen = Option(fit_of(None, replace(loads[0], micro_batch=micro), facts), parts, 0)
     else:
         rates = rates_of(facts)
@@ -170,14 +171,14 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
         best = choose(found)
         if best is None:
             refuse_all(spec.model.source, [fit_of(shape, load, facts) for load in loads], shape, facts)
-        chosen = best
+        chosen, beside = best, larger_parts(found, best)
         decisions += [*show_speed(spec, facts, chosen, rates, rows), *show_choice(spec, facts, found, chosen)]
     step = batch_rows(spec, rows, chosen.load.ranks, decisions)
     decisions.append(
         Decision(
             field="micro-batch x accumulation",
             value=f"{chosen.load.micro_batch} x {chosen.accumulation}",
-            why=f"{rows.words(step)} a step over {chosen.load.ranks} process(es), in {'the fastest parts' if chosen.speed else 'as few parts as memory allows'}",
+            why=f"{rows.words(step)} a step over {chosen.load.ranks} process(es), in {'the fastest parts' if chosen.speed else 'as few parts as memory allows'}{beside}",
         )
     )
     if shape:

@@ -47,3 +47,12 @@ def test_backwards_the_head_s_input_has_a_gradient_in_fp32() -> None:
 def test_only_a_trained_head_has_a_gradient() -> None:
     assert (head_gradient(shape(), LORA), head_gradient(shape(), replace(LORA, adapter="full"))) == (0, 4 * 128256 * 4096)
     assert final_bytes(shape(), replace(LORA, adapter="full")) > final_bytes(shape(), LORA)
+
+
+@pytest.mark.parametrize(("precision", "way", "each"), [("fp32", "forward", 17), ("fp32", "backward", 33), ("bf16", "forward", 15), ("bf16", "backward", 31)])
+def test_a_cpu_makes_copies_of_a_tile(precision: str, way: str, each: int) -> None:
+    """Counted in trl.kernels.chunked_logprob of TRL 1.16 on a CPU."""
+    load = replace(LORA, precision=precision, on_gpu=False)
+    gpu = replace(load, on_gpu=True)
+    width = 4 if precision == "fp32" else 2
+    assert logits_bytes(shape(), load, way) - logits_bytes(shape(), gpu, way) == (each - width) * TILE[0] * TILE[1]  # type: ignore[arg-type]

@@ -150,6 +150,15 @@ def test_deepspeed_keeps_masters_and_ddp_buckets() -> None:
     assert standing_bytes(shape(), replace(full, strategy="ddp"))["buckets"] == 4 * count
 
 
+def test_fsdp_gathers_what_lies_in_no_layer_at_once() -> None:
+    """Input table and head are one group of its own, which stays gathered; gradients of a group are summed in fp32."""
+    found = standing_bytes(shape(), replace(PLAIN, adapter="full", strategy="fsdp", ranks=8))
+    table, layer = shape().embedding, shape().linear_per_layer
+    assert found["gathered layers"] == 2 * (2 * layer + table)
+    assert found["buckets"] == (2 + 4) * max(table, layer)
+    assert "buckets" not in standing_bytes(shape(), replace(PLAIN, strategy="fsdp", ranks=8)), "an adapter's are small"
+
+
 @pytest.mark.parametrize(
     ("strategy", "weights", "gradients"),
     [("zero1", 2 * 8_030_261_248, 2 * 8_030_261_248), ("zero2", 2 * 8_030_261_248, 2 * 2 * BUCKET), ("zero3", None, 2 * 2 * BUCKET)],
@@ -180,7 +189,7 @@ def test_lora_under_zero3_offload_keeps_its_base_in_the_host() -> None:
 
 
 def test_a_cpu_holds_both_parts() -> None:
-    gpu, cpu = (replace(PLAIN, adapter="full", strategy="zero2", ranks=2, offload="cpu", on_gpu=on_gpu) for on_gpu in (True, False))
+    gpu, cpu = (replace(PLAIN, adapter="full", strategy="zero2", ranks=2, offload="cpu", logits="none", on_gpu=on_gpu) for on_gpu in (True, False))
     both = (
         sum(training_bytes(shape(), gpu).values())
         - sum(training_bytes(shape(), gpu)[name] for name in ("context", "fragments"))

@@ -1,7 +1,7 @@
 """Lines that say how fast, how long, and why not otherwise."""
 
 import pytest
-from known import H100, LLAMA_8B, LONG, card, facts, plan_of, why
+from known import H100, LLAMA_8B, LONG, card, facts, inputs, plan_of, why
 
 from entrypoint.plan.reasons import duration, rates_of
 from schemas.rates import Rates
@@ -44,6 +44,13 @@ def test_each_choice_names_what_it_was_weighed_against() -> None:
     plan = plan_of(facts(H100, config=LLAMA_8B), "", LONG)
     assert "tok/s, with recomputation, " in why(plan, "train.gradient_checkpointing")[1]
     assert "; lora " in why(plan, "adapter.kind")[1] and ", qlora " in why(plan, "adapter.kind")[1]
+
+
+def test_the_next_larger_part_is_named() -> None:
+    """On an H100 one row of 4,096 tokens at once keeps its activations, two do not fit."""
+    full = inputs(rows=10_000, tokens=10_000 * 4096, longest=4096)
+    reason = why(plan_of(facts(H100, config=LLAMA_8B), "adapter: {kind: lora}", full), "micro-batch x accumulation")[1]
+    assert "; 2 x 8 does not fit, " in reason
 
 
 @pytest.mark.parametrize(
