@@ -39,7 +39,7 @@ def step_speed(shape: ModelShape, load: Load, rates: Rates, accumulation: int, t
     at_once = max(1.0, load.micro_batch * load.sequences * width)
     whole = there + again + back + loss
     rate = 1e12 * _tflops(rates, load.precision)
-    reach = _reach(shape.hidden, at_once)
+    reach = _reach(shape.hidden, at_once, "gpu" if load.on_gpu else "cpu")
     memory = rates.memory_gib * GIB
     parts = {
         "matrix products": at_once * whole.products / (rate * reach),
@@ -66,9 +66,9 @@ def _tflops(rates: Rates, precision: str) -> float:
     return found[0] if found else min(rates.matmul_tflops.values())
 
 
-def _reach(width: int, tokens: float) -> float:
+def _reach(width: int, tokens: float, where: str) -> float:
     """Part of a large product's rate."""
-    table = TIME["matmul"]
+    table = TIME["matmul"][where]
     return float(width / (width + table["half_width"]) * tokens / (tokens + table["half_tokens"]))
 
 

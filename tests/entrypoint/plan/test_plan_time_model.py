@@ -79,3 +79,10 @@ def test_offload_waits_for_the_host() -> None:
 
 def test_a_precision_that_was_not_measured_takes_the_slowest() -> None:
     assert rate(replace(LORA, precision="fp16"), rates(matmul_tflops={"fp32": 50.0})) < rate(LORA) / 5
+
+
+def test_a_cpu_is_filled_by_few_rows() -> None:
+    cpu = Rates(device="cpu", matmul_tflops={"fp32": 0.1}, memory_gib=18.0, launch_us=2.3, source="t")
+    few = replace(LORA, precision="fp32", on_gpu=False, length=240)
+    assert rate(few, cpu) > 0.85 * rate(replace(few, length=4096), cpu)
+    assert rate(replace(LORA, length=240)) < 0.6 * rate(LORA)
