@@ -59,6 +59,14 @@ def mask_bytes(load: Load) -> int:
     return load.width * load.micro_batch * load.sequences * load.length**2 if load.padded else 0
 
 
+def scores_bytes(shape: ModelShape, load: Load) -> int:
+    """Of one layer: attention's weights in fp32, which torch's plain kernel keeps. It is the one that GPUs without flash attention take where keys have
+    fewer heads than queries; padded rows go through the memory-efficient one."""
+    if load.flash or load.padded or shape.kv_heads == shape.heads:
+        return 0
+    return 4 * shape.heads * load.micro_batch * load.sequences * load.length**2
+
+
 def moving_bytes(shape: ModelShape, load: Load) -> int:
     """A token, beside what is kept: gradients and copies at the widest place of a layer's backward pass, the MLP's last map.
 

@@ -16,6 +16,10 @@ CPU_RANKS = 2
 """Processes of a multi-process strategy on CPUs: enough to exercise it; a CPU gains nothing from more. Several nodes have one each."""
 
 
+FLASH_SINCE = 8.0
+"""Compute capability of flash attention in torch (Ampere)."""
+
+
 def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Load]:
     """Whole copies before shards, kept activations before recomputed ones, 16-bit weights before 4-bit ones; each with as few rows at once as goes."""
     gpus = len(facts.accelerators)
@@ -39,6 +43,12 @@ def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Loa
                 layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer,
                 all_logits=bool(spec.train.label_smoothing or spec.plugins.loss or spec.plugins.metric),
                 dropout=bool(getattr(spec.adapter, "dropout", 0.0)), validation_rows=spec.train.validation.batch_rows or 0,
+                flash=has_flash(facts),
             )  # fmt: skip
             found += [replace(made, gradient_checkpointing=again) for again in recompute]
     return found
+
+
+def has_flash(facts: Facts) -> bool:
+    """Whether attention keeps no scores: on CPUs, and on all GPUs but NVIDIA's before Ampere."""
+    return not any(one.compute_capability and float(one.compute_capability) < FLASH_SINCE for one in facts.accelerators)

@@ -70,6 +70,9 @@ class Load:
     dropout: bool = False
     """Of the adapter's inputs."""
 
+    flash: bool = True
+    """Whether the device has flash attention, which keeps no scores: CPUs, and GPUs since Ampere."""
+
     validation_rows: int = 0
     """Computed at once in a validation; 0: as many as in training, or none."""
 

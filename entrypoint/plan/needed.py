@@ -48,12 +48,15 @@ def fitting_count(shape: ModelShape, load: Load, room_gib: float) -> tuple[int, 
 
 def fitting_kind(shape: ModelShape, load: Load, share: float) -> Kind | None:
     """The smallest accelerator of the table on which one alone would do; of those of one size the first."""
-    alone = replace(
-        load, strategy="single", ranks=1, nodes=1, offload="none", gradient_checkpointing=True, on_gpu=True,
-        precision="bf16" if load.precision == "fp32" and not load.on_gpu else load.precision,
-    )  # fmt: skip
     known = sorted((kind for kind in kinds() if kind.memory_gib), key=lambda kind: kind.memory_gib or 0)
-    return next((kind for kind in known if _fits(shape, alone, share * (kind.memory_gib or 0))), None)
+    return next((kind for kind in known if _fits(shape, _alone(load, kind), share * (kind.memory_gib or 0))), None)
+
+
+def _alone(load: Load, kind: Kind) -> Load:
+    """The load on one accelerator of a kind. Those without bf16 are those without flash attention: both came with Ampere."""
+    new = "bf16" in kind.tflops
+    precision = load.precision if load.on_gpu and load.precision == "fp32" else "bf16" if new else "fp16"
+    return replace(load, strategy="single", ranks=1, nodes=1, offload="none", gradient_checkpointing=True, on_gpu=True, precision=precision, flash=new)
 
 
 def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: float) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from known import LLAMA_8B
 
-from entrypoint.plan.activations import layer_bytes, mask_bytes, moving_bytes, stream_bytes
+from entrypoint.plan.activations import layer_bytes, mask_bytes, moving_bytes, scores_bytes, stream_bytes
 from entrypoint.plan.load import Load
 from entrypoint.plan.model_shape import ModelShape, read_shape
 
@@ -59,3 +59,11 @@ def test_norms_of_heads(adapter: str, each: int) -> None:
 
 def test_a_backward_pass_takes_more_where_adapters_are_cast() -> None:
     assert moving_bytes(shape(), LORA) > moving_bytes(shape(), replace(LORA, adapter="qlora"))
+
+
+def test_scores_are_kept_where_there_is_no_flash_attention() -> None:
+    old = replace(LORA, flash=False)
+    assert scores_bytes(shape(), old) == 4 * HEADS * 2 * 1024 * 1024
+    assert scores_bytes(shape(), LORA) == 0
+    assert scores_bytes(shape(), replace(old, padded=True)) == 0, "the memory-efficient kernel"
+    assert scores_bytes(shape(num_key_value_heads=HEADS), old) == 0

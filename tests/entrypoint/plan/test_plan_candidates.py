@@ -1,10 +1,10 @@
 """What a spec leaves open, the preferred first."""
 
 import pytest
-from known import H100, LLAMA_8B, facts, spec
+from known import H100, LLAMA_8B, T4, facts, spec
 
 from entrypoint.plan.batch import Rows
-from entrypoint.plan.candidates import CPU_RANKS, candidates
+from entrypoint.plan.candidates import CPU_RANKS, candidates, has_flash
 from schemas.errors import UsageError
 
 ROWS = Rows(1000, 500.0, 2048, assumed=False)
@@ -34,3 +34,10 @@ def test_processes_on_a_cpu() -> None:
 def test_fsdp_scales_no_losses() -> None:
     with pytest.raises(UsageError, match="fp16"):
         candidates(spec("hardware: {strategy: fsdp}"), facts(H100), ROWS, "fp16")
+
+
+def test_flash_attention_came_with_ampere() -> None:
+    assert has_flash(facts()) and has_flash(facts(H100))
+    assert not has_flash(facts(T4)) and not has_flash(facts(H100, T4))
+    (first, *_) = candidates(spec(), facts(T4, config=LLAMA_8B), ROWS, "fp16")
+    assert not first.flash
