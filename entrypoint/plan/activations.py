@@ -64,7 +64,13 @@ def scores_bytes(shape: ModelShape, load: Load) -> int:
     fewer heads than queries; padded rows go through the memory-efficient one."""
     if load.flash or load.padded or shape.kv_heads == shape.heads:
         return 0
-    return 4 * shape.heads * load.micro_batch * load.sequences * load.length**2
+    return 4 * shape.heads * load.tokens * load.seen
+
+
+def moving_scores(shape: ModelShape, load: Load) -> int:
+    """Their gradient, before and behind the softmax: of rows of a pack one after the other, of others at once."""
+    rows = 1 if load.row else load.micro_batch * load.sequences
+    return 8 * shape.heads * rows * load.seen**2 if scores_bytes(shape, load) else 0
 
 
 def moving_bytes(shape: ModelShape, load: Load) -> int:

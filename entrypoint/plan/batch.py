@@ -36,6 +36,9 @@ class Rows:
     pack: int | None = None
     """Tokens of a pack, where these rows are packs; None: they are rows."""
 
+    inside: int = 0
+    """Tokens of the longest row of a pack; 0: these are no packs."""
+
     sizes: tuple[tuple[int, int], ...] = ()
     """Different lengths, falling, and how many rows have each; empty where they are not known."""
 

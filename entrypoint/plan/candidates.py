@@ -43,7 +43,7 @@ def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Loa
                 layers=layers_of(spec), tables=tables_of(spec), optimizer=spec.train.optimizer,
                 all_logits=bool(spec.train.label_smoothing or spec.plugins.loss or spec.plugins.metric),
                 dropout=bool(getattr(spec.adapter, "dropout", 0.0)), validation_rows=spec.train.validation.batch_rows or 0,
-                flash=has_flash(facts),
+                flash=has_flash(facts), row=rows.inside,
             )  # fmt: skip
             found += [replace(made, gradient_checkpointing=again) for again in recompute]
     return found

@@ -70,6 +70,9 @@ class Load:
     dropout: bool = False
     """Of the adapter's inputs."""
 
+    row: int = 0
+    """Tokens of the longest row of a pack, which attention does not look beyond; 0: as long as `length`."""
+
     flash: bool = True
     """Whether the device has flash attention, which keeps no scores: CPUs, and GPUs since Ampere."""
 
@@ -80,6 +83,11 @@ class Load:
     def tokens(self) -> int:
         """Computed at once."""
         return self.micro_batch * self.sequences * self.length
+
+    @property
+    def seen(self) -> int:
+        """Tokens that attention compares one with, at most."""
+        return self.row or self.length
 
     @property
     def width(self) -> int:

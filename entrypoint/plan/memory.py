@@ -1,6 +1,6 @@
 """Bytes of one rank in training, term by term, at the moment that takes most. Formulas and their check against measurements: docs/plan.md."""
 
-from entrypoint.plan.activations import layer_bytes, mask_bytes, moving_bytes, scores_bytes, stream_bytes
+from entrypoint.plan.activations import layer_bytes, mask_bytes, moving_bytes, moving_scores, scores_bytes, stream_bytes
 from entrypoint.plan.load import (
     BYTES,
     GIB,
@@ -96,7 +96,7 @@ def moments(shape: ModelShape, load: Load) -> dict[str, dict[str, float]]:
     scores = scores_bytes(shape, load)
     layer = float(tokens * kept + mask_bytes(load) + scores)
     stream = float(tokens * stream_bytes(shape, load))
-    moving = float(max(tokens * moving_bytes(shape, load), 2 * scores))  # of scores their gradient, before and behind the softmax
+    moving = float(max(tokens * moving_bytes(shape, load), moving_scores(shape, load)))
     final = float(tokens * final_bytes(shape, load))
     again = load.gradient_checkpointing
     all_layers = shape.layers * stream if again else layers * layer

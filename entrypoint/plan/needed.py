@@ -27,8 +27,12 @@ def fitting_length(shape: ModelShape, load: Load, room_gib: float) -> int | None
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _fits(shape, replace(load, length=SHORTEST * middle), room_gib) else (low, middle)
+        low, high = (middle, high) if _fits(shape, _of_length(load, SHORTEST * middle), room_gib) else (low, middle)
     return SHORTEST * low or None
+
+
+def _of_length(load: Load, length: int) -> Load:
+    return replace(load, length=length, row=min(load.row, length))
 
 
 def fitting_count(shape: ModelShape, load: Load, room_gib: float) -> tuple[int, str] | None:
@@ -76,8 +80,7 @@ def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: flo
 
 
 def _more(shape: ModelShape, load: Load, name: str, room: float) -> Iterator[str]:
-    kinds_of = [load.adapter, *(["lora"] if load.adapter == "qlora" else [])]
-    for adapter in kinds_of:
+    for adapter in ["lora" if load.adapter == "qlora" else load.adapter]:  # 4-bit weights are not sharded
         many = fitting_count(shape, replace(load, adapter=adapter), room)
         if many:
             yield f"{many[0]} x {name} would do with {adapter} and {many[1]}"

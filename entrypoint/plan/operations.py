@@ -59,7 +59,7 @@ def head(shape: ModelShape, load: Load) -> Pass:
 
 
 def _scores(shape: ModelShape, load: Load) -> float:
-    return 2.0 * load.length * shape.heads * shape.head_dim * shape.layers
+    return 2.0 * load.seen * shape.heads * shape.head_dim * shape.layers
 
 
 def _rest(shape: ModelShape, load: Load, way: str, layers: int) -> tuple[float, float]:

@@ -38,10 +38,10 @@ def pack_rows(spec: Spec, facts: Facts, rows: Rows, decisions: list[Decision]) -
     size, how = _size(spec, rows)
     decisions.append(Decision(field="data.packing", value=f"packs of {size:,} tokens", why=f"{why}; {how}"))
     if rows.count is None:
-        return Rows(None, float(size), size, assumed=True, pack=size, streamed=rows.streamed)
+        return Rows(None, float(size), size, assumed=True, pack=size, streamed=rows.streamed, inside=min(size, rows.longest))
     lengths, counts = zip(*rows.sizes, strict=True) if rows.sizes else ((), ())
     packs = place(lengths, counts, size).count if rows.sizes else math.ceil(rows.count * rows.mean / size)
-    return Rows(packs, rows.count * rows.mean / packs, size, assumed=False, pack=size)
+    return Rows(packs, rows.count * rows.mean / packs, size, assumed=False, pack=size, inside=min(size, rows.longest))
 
 
 def _size(spec: Spec, rows: Rows) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from known import LLAMA_8B
 
-from entrypoint.plan.activations import layer_bytes, mask_bytes, moving_bytes, scores_bytes, stream_bytes
+from entrypoint.plan.activations import layer_bytes, mask_bytes, moving_bytes, moving_scores, scores_bytes, stream_bytes
 from entrypoint.plan.load import Load
 from entrypoint.plan.model_shape import ModelShape, read_shape
 
@@ -66,4 +66,7 @@ def test_scores_are_kept_where_there_is_no_flash_attention() -> None:
     assert scores_bytes(shape(), old) == 4 * HEADS * 2 * 1024 * 1024
     assert scores_bytes(shape(), LORA) == 0
     assert scores_bytes(shape(), replace(old, padded=True)) == 0, "the memory-efficient kernel"
+    packed = replace(old, row=256)
+    assert scores_bytes(shape(), packed) == scores_bytes(shape(), old) / 4, "rows of a pack do not see each other"
+    assert (moving_scores(shape(), old), moving_scores(shape(), packed)) == (8 * HEADS * 2 * 1024**2, 8 * HEADS * 256**2)
     assert scores_bytes(shape(num_key_value_heads=HEADS), old) == 0
