@@ -66,7 +66,9 @@ def by_fsdp(made: Any) -> dict[str, int]:
     load = Load("full", 16, PRECISION, "fsdp", RANKS, 1, 8, False, False)
     shard(made, nested(fully_shard(load)), torch.device("cpu"))
     optimizer = torch.optim.AdamW(made.parameters(), lr=1e-3)
-    made(input_ids=torch.ones((1, 8), dtype=torch.int64), labels=torch.ones((1, 8), dtype=torch.int64), use_cache=False).loss.backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=PRECISION == "bf16"):  # as the trainer does
+        loss = made(input_ids=torch.ones((1, 8), dtype=torch.int64), labels=torch.ones((1, 8), dtype=torch.int64), use_cache=False).loss
+    loss.backward()
     found = {"weights": size(p.to_local() for p in made.parameters()), "gradients": size(p.grad.to_local() for p in made.parameters())}
     optimizer.step()
     return found | {"optimizer": states(optimizer)}

@@ -20,7 +20,7 @@ from entrypoint.plan.shards import flat_elements, held_elements
 pytestmark = [pytest.mark.image, pytest.mark.timeout(300)]
 
 CONFIG = {
-    "hidden_size": 36, "intermediate_size": 101, "num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 13,
+    "hidden_size": 39, "intermediate_size": 101, "num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 14,
     "vocab_size": 1003, "tie_word_embeddings": False,
 }  # fmt: skip
 """No number of processes divides these."""
