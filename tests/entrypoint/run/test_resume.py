@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
@@ -126,13 +127,14 @@ def test_stopped_after_its_last_step_it_takes_no_other(sources, fetched, tmp_pat
 
 def test_stopped_at_the_end_of_an_epoch_it_validates_when_it_goes_on(sources, fetched, tmp_path):
     """A stop leaves no time for a validation; each epoch is one step here, so that the stop falls onto an end."""
-    path = spec(tmp_path, *sources, train="{epochs: 60, learning_rate: 1.0e-3, batch_tokens: 100000, checkpoint: {every: 1000}}")
+    path = spec(tmp_path, *sources, train="{epochs: 24, learning_rate: 1.0e-3, batch_tokens: 100000, checkpoint: {every: 1000}}")
     whole, cut = (shutil.copytree(fetched, tmp_path / name) for name in ("whole", "cut"))
     run("train", path, "--store", whole, cwd=tmp_path)
     process = caisson("train", path, "--store", cut, cwd=tmp_path)
     log = cut / "tiny" / "logs" / "train.jsonl"
     while not log.exists() or log.read_text().count('"event": "step"') < 3:
         assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
     process.terminate()
     out, err = process.communicate(timeout=240)
     assert process.returncode == 75, out + err
