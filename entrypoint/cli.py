@@ -97,9 +97,9 @@ def validate(spec: Path) -> None:
 def plan(spec: Path, store: Path, facts_file: str | None, config: Path | None, show: str | None, lock: bool, lock_file: Path | None, as_json: bool) -> None:
     """Print what every stage would do on this machine, and why, without doing it; where there is a lock, also how the plan differs from it."""
     wanted, place = read_spec(spec), Store(store)
-    facts = with_models(read_facts(facts_file), wanted, place) if facts_file else machine(wanted, place)
-    chain = follow(wanted, with_config(facts, wanted, config, place) if config else facts, place)
-    chain = chain if facts_file else foresee(chain, place)
+    facts = with_models(read_facts(facts_file), wanted, place) if facts_file is not None else machine(wanted, place)
+    chain = follow(wanted, with_config(facts, wanted, config, place) if config is not None else facts, place)
+    chain = chain if facts_file is not None else foresee(chain, place)
     if lock:
         save_lock(chain, spec, lock_file)
         return

@@ -15,7 +15,7 @@ from entrypoint.options import store_option
 from entrypoint.probe import probe
 from schemas.accelerator import Accelerator, Link
 from schemas.base import Record
-from schemas.errors import Problem, SpecError, UsageError
+from schemas.errors import Problem, SpecError, UsageError, shown
 from schemas.facts import AdapterFacts, Facts, ModelFacts, SourceFacts
 from schemas.rates import Rates
 
@@ -59,7 +59,7 @@ def parse_facts(text: str, file: str) -> Facts:
 
 
 def _problem(detail: ErrorDetails, file: str) -> Problem:
-    kind, place, given = detail["type"], [_shown(str(part)) for part in detail["loc"]], detail["input"]
+    kind, place, given = detail["type"], [shown(str(part)) for part in detail["loc"]], detail["input"]
     what, fix = detail["msg"], None
     if kind == "json_invalid":
         what = f"is not JSON: {what.removeprefix('Invalid JSON: ')}"
@@ -75,11 +75,6 @@ def _problem(detail: ErrorDetails, file: str) -> Problem:
         if isinstance(given, str | int | float | bool) and len(str(given)) <= 40 and str(given).isprintable():
             what += f", not {given}"
     return Problem(".".join(place), None, None, what, fix, file)
-
-
-def _shown(key: str) -> str:
-    """A key that a terminal can print; keys of a file may hold anything."""
-    return key if key.isprintable() and len(key) <= 80 else f"{key[:40]!a}..."
 
 
 def _nearest(place: list[str]) -> str:

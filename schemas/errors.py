@@ -11,6 +11,11 @@ CaissonError
 from dataclasses import dataclass
 
 
+def shown(text: str) -> str:
+    """A word of a file that nobody has checked, as a terminal can print it: files hold anything."""
+    return text if text.isprintable() and len(text) <= 80 else f"{text[:40]!a}..."
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong in one file, with the place (1-based line and column) and, when known, the fix."""

@@ -44,6 +44,11 @@ class Kind:
 
     source: str
 
+    @property
+    def has_image(self) -> bool:
+        """Whether an image computes there, which is NVIDIA's alone: xgmi is AMD's, hccs Huawei's, and Apple's have no link."""
+        return self.link in ("nvlink", "pcie")
+
 
 def kinds() -> list[Kind]:
     """Every kind of the table."""
@@ -80,12 +85,17 @@ def tabled_rates(accelerator: Accelerator) -> Rates | None:
     return Rates(
         device=accelerator.name,
         matmul_tflops={number: round(share * kind.tflops[number], 1) for number, share in said.items()},
-        memory_gib=round(kind.reached["memory"] * memory, 1),
-        host_gib=round(kind.reached["host"] * host, 1) if host else None,
-        collective_gib=round(kind.reached[link] * link_gib, 1) if link != "none" and link_gib else None,
+        memory_gib=_rounded(kind.reached["memory"] * memory),
+        host_gib=_rounded(kind.reached["host"] * host) if host else None,
+        collective_gib=_rounded(kind.reached[link] * link_gib) if link != "none" and link_gib else None,
         launch_us=table["launch_us"],
         source=f"table, {kind.name}: of its peaks {shares}, memory {kind.reached['memory']:g}; not measured on this machine. {kind.source}"[:300],
     )
+
+
+def _rounded(speed: float) -> float:
+    """To a tenth, but never to nothing: facts may have a link of a megabyte a second."""
+    return round(speed, 1) or speed
 
 
 def _kind(row: dict[str, Any]) -> Kind:

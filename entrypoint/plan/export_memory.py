@@ -1,5 +1,7 @@
 """What an export needs of memory and disk: for merging, for answering, and for compressing."""
 
+import math
+
 from entrypoint.plan.counted_shape import shape_of
 from entrypoint.plan.load import GIB
 from entrypoint.plan.memory import PROCESS_GIB
@@ -61,7 +63,7 @@ def memory_decisions(spec: Spec, facts: Facts, jobs: list[ExportJob]) -> list[De
     room = facts.ram_gib
     if rounded > room and not facts.accelerators:
         raise MachineError(
-            f"export: answering the golden prompts takes {rounded:.0f} GiB, this machine has {room:.0f}",
+            f"export: answering the golden prompts takes {math.ceil(10 * rounded) / 10:.1f} GiB, this machine has {room:.1f} GiB",
             "export on a machine with more memory: the same command over the same store goes on there",
         )
     precision = "fp32" if exact <= room or facts.accelerators else "bf16"

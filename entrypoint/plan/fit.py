@@ -90,7 +90,7 @@ def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts
     load = smallest.load
     where = "each GPU" if facts.device == "cuda" else ("this machine" if load.ranks_per_node == 1 else f"each of {load.ranks_per_node} processes")
     raise MachineError(
-        f"{model} does not fit: {load.words} at {load.length} tokens needs {_up(smallest.gib / MARGIN):.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
+        f"{model} does not fit: {load.words} at {load.length:,} tokens needs {_up(smallest.gib / MARGIN):.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
         _what_would_fit(smallest, shape, facts, shorter=True),
     )
 
@@ -128,7 +128,7 @@ def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool)
     found = []
     if shorter:
         name = facts.smallest.name if facts.accelerators else ""
-        found = needed(shape, load, name, fit.room_gib, MARGIN) or ["shorten data.max_length"]
+        found = needed(shape, load, name, fit.room_gib, MARGIN, facts.ram_gib)
     elif load.adapter in OWN_WEIGHTS:
         found = ["use adapter.kind: lora"]
     if load.on_gpu and load.offload == "none" and load.adapter != "qlora" and load.optimizer not in WHY_WHOLE:
@@ -139,8 +139,10 @@ def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool)
 def _shards(fit: Fit, shape: ModelShape, facts: Facts) -> list[str]:
     """Shards over the GPUs that there are before what waits for the host, and that before a disk."""
     every = replace(fit.load, ranks=fit.load.nodes * len(facts.accelerators), gradient_checkpointing=True)
-    ways = (("none", ""), ("cpu", ", offload: cpu"), *((("nvme", ", offload: nvme"),) if every.nodes == 1 else ()))
-    for offload, words in ways if every.ranks > 1 else ways[1:]:
+    moved = (("cpu", ", offload: cpu"), *((("nvme", ", offload: nvme"),) if every.nodes == 1 else ()))
+    if every.copy or every.teacher:  # a second model is not moved
+        moved = ()
+    for offload, words in (*((("none", ""),) if every.ranks > 1 else ()), *moved):
         goes = [name for name in AUTOMATIC if goes_with(every.adapter, name)]
         fits = [name for name in goes if fit_of(shape, replace(every, strategy=name, offload=offload), facts).fits]
         if fits and room_on_disk(shape, replace(every, strategy=fits[0], offload=offload), facts):

@@ -12,6 +12,19 @@ HEAD_NORMS = ("qwen3", "gemma3", "olmo2", "olmo3")
 """Model types that norm each head of q and k."""
 
 
+TIED = ("gemma", "cohere")
+"""Model types whose head is the input table where config.json does not say: their default is left out of the file."""
+
+UNGATED = ("bert", "gpt_neox", "nemotron", "persimmon", "phi", "roberta", "starcoder2", "xlm-roberta")
+"""Model types that have the same names of sizes, and an MLP of two maps."""
+
+MORE = (
+    "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "vision_config", "audio_config", "kv_lora_rank",
+    "mamba_d_ssm", "mamba_d_state", "linear_num_key_heads",
+)  # fmt: skip
+"""Keys of what is more than layers of attention and a gated MLP: experts, towers, compressed keys, states."""
+
+
 @dataclass(frozen=True)
 class ModelShape:
     """Sizes of a decoder with attention and a gated MLP; counts are of weights, not bytes."""
@@ -111,8 +124,9 @@ class ModelShape:
 
 
 def read_shape(config: Mapping[str, Any]) -> ModelShape | None:
-    """The shape, or None for a config that does not describe a plain gated decoder (experts, other key names)."""
-    if any(key in config for key in ("num_experts", "num_local_experts", "n_routed_experts")):
+    """The shape, or None for a config that does not describe a plain gated decoder (experts, towers, other key names)."""
+    kind = str(config.get("model_type", ""))
+    if any(config.get(key) for key in MORE) or kind in UNGATED:
         return None
     try:
         hidden, heads = _size(config["hidden_size"]), _size(config["num_attention_heads"])
@@ -124,8 +138,8 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape | None:
             kv_heads=_size(config.get("num_key_value_heads") or heads),
             head_dim=_size(config.get("head_dim") or hidden // heads),
             vocabulary=_size(config["vocab_size"]),
-            tied=bool(config.get("tie_word_embeddings", False)),
-            head_norms=str(config.get("model_type", "")).startswith(HEAD_NORMS),
+            tied=bool(config.get("tie_word_embeddings", kind.startswith(TIED))),
+            head_norms=kind.startswith(HEAD_NORMS),
         )
     except (KeyError, TypeError):
         return None

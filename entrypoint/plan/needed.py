@@ -1,10 +1,12 @@
 """What would be needed where nothing fits: a shorter row, fewer bits, more of the same accelerators, larger ones; with numbers."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from entrypoint.plan.accelerators import Kind, kinds
 from entrypoint.plan.adapter import goes_with
+from entrypoint.plan.host_memory import host_bytes
 from entrypoint.plan.load import GIB, OWN_WEIGHTS, Load
 from entrypoint.plan.memory import training_bytes
 from entrypoint.plan.model_shape import ModelShape
@@ -51,8 +53,8 @@ def fitting_count(shape: ModelShape, load: Load, room_gib: float) -> tuple[int, 
 
 
 def fitting_kind(shape: ModelShape, load: Load, share: float) -> Kind | None:
-    """The smallest accelerator of the table on which one alone would do; of those of one size the first."""
-    known = sorted((kind for kind in kinds() if kind.memory_gib), key=lambda kind: kind.memory_gib or 0)
+    """The smallest accelerator of the table that there is an image for and on which one alone would do; of those of one size the first."""
+    known = sorted((kind for kind in kinds() if kind.memory_gib and kind.has_image), key=lambda kind: kind.memory_gib or 0)
     return next((kind for kind in known if _fits(shape, _alone(load, kind), share * (kind.memory_gib or 0))), None)
 
 
@@ -63,20 +65,28 @@ def _alone(load: Load, kind: Kind) -> Load:
     return replace(load, strategy="single", ranks=1, nodes=1, offload="none", gradient_checkpointing=True, on_gpu=True, precision=precision, flash=new)
 
 
-def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: float) -> list[str]:
-    """Sentences, the smallest change first. `room_gib`: of one accelerator, or of a CPU's process; `share`: part of it that may be filled."""
+def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: float, ram_gib: float = math.inf) -> list[str]:
+    """Sentences, the smallest change first. `room_gib`: of one accelerator, or of a CPU's process; `share`: part of it, and of `ram_gib` beside GPUs, that may be filled."""
     room = share * room_gib
     found = []
     length = fitting_length(shape, replace(load, gradient_checkpointing=True), room)
     if length:
-        found.append(f"shorten data.max_length: rows of {length:,} tokens fit")
-    found += list(_adapters(shape, load, room))
+        found.append(_shorter(load, length))
+    found += list(_adapters(shape, load, room, share * ram_gib))
     if load.on_gpu:
         found += _more(shape, load, name, room)
     kind = fitting_kind(shape, load, share)
     if kind and (not load.on_gpu or (kind.memory_gib and kind.memory_gib > LARGER * room_gib)):
         found.append(f"1 x {kind.name} would do with {load.adapter}")
     return found
+
+
+def _shorter(load: Load, length: int) -> str:
+    """Packs do not shrink with their rows below a length of their own."""
+    if not load.row:
+        return f"shorten data.max_length: rows of {length:,} tokens fit"
+    fields = "data.pack_length" if load.row <= length else "data.max_length and data.pack_length"
+    return f"shorten {fields}: packs of {length:,} tokens fit"
 
 
 def _more(shape: ModelShape, load: Load, name: str, room: float) -> Iterator[str]:
@@ -86,13 +96,14 @@ def _more(shape: ModelShape, load: Load, name: str, room: float) -> Iterator[str
             yield f"{many[0]} x {name} would do with {adapter} and {many[1]}"
 
 
-def _adapters(shape: ModelShape, load: Load, room: float) -> Iterator[str]:
+def _adapters(shape: ModelShape, load: Load, room: float, host: float) -> Iterator[str]:
     """Adapters that need less, as far as they fit."""
     below = ["lora", "qlora"] if load.adapter in OWN_WEIGHTS else [] if load.adapter == "qlora" else ["qlora"]
     for adapter in below:
         strategy = load.strategy if goes_with(adapter, load.strategy) else ("ddp" if load.ranks > 1 else "single")
         other = replace(load, adapter=adapter, strategy=strategy, gradient_checkpointing=True, copy=False)
-        if load.offload == "none" and _fits(shape, other, room):
+        beside = sum(host_bytes(shape, other).values()) / GIB / load.nodes if load.on_gpu else 0.0
+        if load.offload == "none" and _fits(shape, other, room) and beside <= host:
             named = "" if strategy == load.strategy else f" with hardware.strategy: {strategy}"
             yield f"use adapter.kind: {adapter}{named}, which needs {_gib(shape, other):.1f} GiB"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from entrypoint.plan.batch import Rows, step_tokens
-from schemas.errors import UsageError
+from schemas.errors import UsageError, shown
 from schemas.facts import Facts
 from schemas.packs import place
 from schemas.plan import Decision
@@ -68,10 +68,12 @@ def _against(spec: Spec, config: Mapping[str, Any]) -> str:
         return "distil's trainer hands the models no places, by which packed rows are told apart"
     if spec.train.group_by_length:
         return "train.group_by_length deals out rows of like length, packs are of one length anyway"
-    config = config.get("text_config") or config
-    other = [kind for kind in config.get("layer_types") or () if kind not in SEEN_BY_ATTENTION]
+    inner = config.get("text_config")
+    config = inner if inner and isinstance(inner, dict) else config
+    layers = config.get("layer_types")
+    other = [kind for kind in layers if kind not in SEEN_BY_ATTENTION] if isinstance(layers, list) else []
     if other:
-        return f"the model has layers of {other[0]}, which carry a state from row to row"
+        return f"the model has layers of {shown(str(other[0]))}, which carry a state from row to row"
     if config.get("attn_logit_softcapping") or config.get("model_type") == "gpt_oss":
         return "the model caps or biases its attention, which packed rows have no kernel for"
     return ""

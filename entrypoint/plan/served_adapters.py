@@ -7,7 +7,7 @@ from entrypoint.plan.engine_choice import Choice
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.load import OWN_WEIGHTS
 from entrypoint.plan.tables import ENGINES
-from schemas.errors import MachineError, UsageError
+from schemas.errors import MachineError, UsageError, shown
 from schemas.facts import Facts
 from schemas.plan import Decision
 from schemas.serve_job import AdapterPlace
@@ -88,25 +88,25 @@ def _rank(place: AdapterPlace, choice: Choice, facts: Facts, base: str) -> int |
     lacks = next(_lacks(config, choice), None)
     if lacks:
         raise UsageError(f"serve.adapters: {place.name}: {choice.place} {lacks}", "serve it by itself: export merges it into its base")
-    rank = config.get("r")
-    if type(rank) is not int or rank < 1:
+    rank, patterns = config.get("r"), config.get("rank_pattern")
+    ranks: list[int] = [rank, *(patterns.values() if isinstance(patterns, dict) else ())]
+    if any(type(one) is not int or one < 1 for one in ranks):
         raise UsageError(f"serve.adapters: {place.name}: its adapter_config.json has no rank", "it is no LoRA: serve it by itself")
-    patterns = config.get("rank_pattern")
-    return max([rank, *(int(wider) for wider in patterns.values())]) if isinstance(patterns, dict) else rank
+    return max(ranks)
 
 
 def _lacks(config: Mapping[str, Any], choice: Choice) -> Iterator[str]:
     """What in an adapter the engine does not compute. vllm/lora/peft_helper.py refuses its own; lmdeploy/pytorch/adapter reads `r`,
     `lora_alpha` and a list of `target_modules`, and passes over the rest in silence."""
     if config.get("peft_type", "LORA") != "LORA":
-        yield f"takes LoRA, and this is {config['peft_type']}"
+        yield f"takes LoRA, and this is {shown(str(config['peft_type']))}"
     if config.get("use_dora"):
         yield "has no DoRA"
     if config.get("modules_to_save") or config.get("trainable_token_indices"):
         yield "does not load modules or tokens that were trained beside an adapter"
     start = config.get("init_lora_weights", True)
     if isinstance(start, str) and start.lower() not in PLAIN_INITS:
-        yield f"has no adapter whose start changed the base ({start})"
+        yield f"has no adapter whose start changed the base ({shown(start)})"
     if config.get("bias", "none") != "none" or config.get("lora_bias"):
         yield "has no biases of adapters"
     if choice.engine == "lmdeploy":

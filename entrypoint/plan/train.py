@@ -32,7 +32,7 @@ from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
 from entrypoint.plan.streaming import check_streaming, stream_roles
 from entrypoint.plan.track import plan_track
-from schemas.facts import Facts
+from schemas.facts import Facts, ModelFacts
 from schemas.history import Setting
 from schemas.job import Predicted, TrainJob
 from schemas.manifest import PreparedSummary
@@ -165,9 +165,7 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
         return batch_rows(spec, rows, ranks, [])
 
     if shape is None:
-        decisions.append(
-            Decision(field="memory", value="not estimated", why="the model's config is not at hand before fetch, or does not describe a dense decoder")
-        )
+        decisions.append(Decision(field="memory", value="not estimated", why=_why_uncounted(facts.models.get(spec.model.source))))
         micro, parts = max(sizes(-(-step_rows(loads[0].ranks) // loads[0].ranks), loads[0].micro_batch))
         beside = ""
         chosen = Option(fit_of(None, replace(loads[0], micro_batch=micro), facts), parts, 0)
@@ -176,20 +174,28 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
         found = options(loads, shape, facts, rates, rows, step_rows)
         best = choose(found)
         if best is None:
-            refuse_all(spec.model.source, [fit_of(shape, load, facts) for load in loads], shape, facts)
+            refuse_all(spec.model.source, [option.fit for option in found], shape, facts)
         chosen, beside = best, larger_parts(found, best)
         decisions += [*show_speed(spec, facts, chosen, rates, rows, _expected(spec, facts, chosen, rates)), *show_choice(spec, facts, found, chosen)]
     step = batch_rows(spec, rows, chosen.load.ranks, decisions)
+    how = "the fastest parts" if chosen.speed else "as few parts as memory allows" if shape else "as few parts as goes until memory is estimated"
     decisions.append(
         Decision(
             field="micro-batch x accumulation",
             value=f"{chosen.load.micro_batch} x {chosen.accumulation}",
-            why=f"{rows.words(step)} a step over {chosen.load.ranks} process(es), in {'the fastest parts' if chosen.speed else 'as few parts as memory allows'}{beside}",
+            why=f"{rows.words(step)} a step over {chosen.load.ranks} process(es), in {how}{beside}",
         )
     )
     if shape:
         decisions += show_memory(chosen.fit, shape)
     return chosen
+
+
+def _why_uncounted(known: ModelFacts | None) -> str:
+    """And what would count it."""
+    if known is None:
+        return "the model's config is not at hand before fetch: `--config FILE` takes its config.json"
+    return "its config.json does not describe a plain gated decoder: fetch counts it, or `docker compose run --rm train anatomy MODEL`"
 
 
 def _expected(spec: Spec, facts: Facts, chosen: Option, rates: Rates | None) -> Expected | None:

@@ -243,3 +243,10 @@ def test_config_of_a_model_that_is_not_fetched(caisson: Caisson, run: SmallRun, 
     for path in (folder, tmp_path / "nowhere.json"):
         code, _, err = caisson(*common, "--config", path)
         assert code == 2 and f"--config: {path} is no config.json that can be read" in err
+
+
+def test_facts_without_a_name_are_not_this_machine_s(caisson: Caisson, run: SmallRun) -> None:
+    """As a shell hands over "$MACHINE" that is not set."""
+    code, out, err = caisson("plan", run.spec_file, "--facts", "", "--store", run.store.root)
+    assert (code, out) == (2, "")
+    assert "is a folder\n    name the facts file" in err

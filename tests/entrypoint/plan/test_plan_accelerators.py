@@ -146,3 +146,11 @@ def test_slots() -> None:
     assert pcie_gib(4, 16) == pytest.approx(29.3, abs=0.1)
     assert pcie_gib(3, 8) == pytest.approx(7.3, abs=0.1)
     assert pcie_gib(9, 16) is None
+
+
+def test_a_very_slow_link_is_not_rounded_to_nothing() -> None:
+    slow = Accelerator(
+        name="NVIDIA B200", memory_gib=178.3, compute_capability="10.0", host_gib_per_second=0.001, link=Link(kind="nvlink", gib_per_second=0.001)
+    )
+    rates = tabled_rates(slow)
+    assert rates and rates.collective_gib == pytest.approx(0.0008) and rates.host_gib == pytest.approx(0.00085)

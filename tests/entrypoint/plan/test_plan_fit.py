@@ -1,11 +1,12 @@
 """Two memories, each with its own limit."""
 
+import re
 from dataclasses import replace
 
 import pytest
 from known import LLAMA_8B, card, facts, inputs, spec
 
-from entrypoint.plan import plan_train
+from entrypoint.plan import Inputs, plan_train
 from entrypoint.plan.fit import MARGIN, Fit, fit_of, show_memory
 from entrypoint.plan.load import GIB, Load
 from entrypoint.plan.model_shape import ModelShape, read_shape
@@ -93,3 +94,38 @@ def test_nothing_is_advised_that_would_be_refused(text: str) -> None:
     with pytest.raises(MachineError) as caught:
         plan_train(spec(f"{text}\nhardware: {{strategy: ddp}}\n{data}"), machine, inputs())
     assert "zero3" not in str(caught.value.fix)
+
+
+def said(text: str, memory: float, ranks: int = 1, length: int = 4096, packing: str = "") -> str:
+    """What a machine with 1,000 GiB beside its cards says of an 8B model."""
+    machine = facts(*(card(memory),) * ranks, config=LLAMA_8B, ram_gib=1000.0, disk_free_gib=10_000.0)
+    with pytest.raises(MachineError) as caught:
+        plan_train(spec(f"{text}\ndata: {{train: [{{source: /data/a.jsonl}}], max_length: {length}{packing}}}"), machine, Inputs())
+    return str(caught.value)
+
+
+def test_a_frozen_copy_is_not_offloaded() -> None:
+    refused = said("method: {kind: dpo}\nadapter: {kind: full}", 79.6)
+    assert "offload" not in refused and "use adapter.kind: lora" in refused
+
+
+def test_what_does_not_fit_for_its_padding_is_not_blamed_on_the_host() -> None:
+    """Pairs lie side by side under a mask; a row alone would fit."""
+    refused = said("method: {kind: dpo}\nadapter: {kind: lora}", 23.6, length=8192)
+    assert "each GPU has 23.6 GiB" in refused and "host's memory" not in refused
+
+
+def test_the_length_that_is_named_fits() -> None:
+    """Automatic packs have 4,096 tokens also where rows are shorter."""
+    refused = said("adapter: {kind: qlora}", 10.0, length=8192)
+    named = re.search(r"shorten data.max_length and data.pack_length: packs of ([\d,]+) tokens fit", refused)
+    assert named
+    length = int(named[1].replace(",", ""))
+    assert length < 4096
+    machine = facts(card(10.0), config=LLAMA_8B, ram_gib=1000.0)
+    data = f"data: {{train: [{{source: /data/a.jsonl}}], max_length: {length}, pack_length: {length}}}"
+    assert plan_train(spec(f"adapter: {{kind: qlora}}\n{data}"), machine, Inputs()).steps
+
+
+def test_no_length_is_named_where_none_fits() -> None:
+    assert "shorten" not in said("adapter: {kind: lora}", 12.0, length=2048)

@@ -62,3 +62,32 @@ def test_a_size_of_zero_is_no_size(key: str) -> None:
 @pytest.mark.parametrize(("value", "found"), [(512, 512), (0, None), (-1, None), ("512", None), (None, None), (True, None), (math.inf, None), (10**400, None)])
 def test_positions(value: Any, found: int | None) -> None:
     assert max_positions({**LLAMA_8B, "max_position_embeddings": value}) == found
+
+
+def test_what_gemma_leaves_out_of_its_config() -> None:
+    """Its head is the table by default, and defaults are not written: 2.61 billion weights, not 3.20."""
+    config = json.loads((ROOT / "tests" / "configs" / "gemma-2-2b.json").read_text(encoding="utf-8"))
+    shape = read_shape(config)
+    assert shape and "tie_word_embeddings" not in config
+    assert shape.parameters == pytest.approx(2_614_341_888, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "more", [{"vision_config": {"depth": 32}}, {"audio_config": {"layers": 2}}, {"kv_lora_rank": 256}, {"mamba_d_ssm": 64}, {"model_type": "gpt_neox"}], ids=str
+)
+def test_what_is_more_or_other_is_not_guessed(more: dict[str, Any]) -> None:
+    """Qwen2.5-VL has the sizes of its language model at the top, and 0.68 billion weights beside."""
+    assert read_shape({**TINY, **more}) is None
+    assert read_shape({**TINY, **dict.fromkeys(more)}) is not None
+
+
+def test_no_published_model_is_counted_wrong() -> None:
+    """Of those with anatomies, the ones that are read at all."""
+    read = 0
+    for file in sorted((ROOT / "tests" / "configs").glob("*.json")):
+        shape = read_shape(json.loads(file.read_text(encoding="utf-8")))
+        if shape:
+            counted = json.loads((ROOT / "tests" / "anatomies" / file.name).read_text(encoding="utf-8"))
+            assert shape.parameters == pytest.approx(counted["parameters"], rel=2e-3), file.stem
+            read += 1
+    assert read >= 6

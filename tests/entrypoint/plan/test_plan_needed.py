@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from known import LLAMA_8B
 
 from entrypoint.plan.load import GIB, Load
@@ -55,3 +56,25 @@ def test_seventy_billion() -> None:
 def test_a_cpu_is_told_of_an_accelerator() -> None:
     said = needed(shape(), replace(LORA, on_gpu=False, precision="fp32", length=4096), "", 24.0, 0.9)
     assert any(line.startswith("1 x ") for line in said)
+
+
+def test_no_kind_is_named_that_nothing_computes_on() -> None:
+    """DPO of 7 billion weights would fit an MI300X first, QLoRA of 70 an Ascend 910B3: there are images of neither."""
+    for gigabytes in range(1, 160, 4):
+        kind = fitting_kind(shape(), replace(LORA, adapter="full", length=256 * gigabytes), 0.9)
+        assert kind is None or kind.has_image
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"), [(0, "data.max_length: rows"), (512, "data.pack_length: packs"), (8192, "data.max_length and data.pack_length: packs")]
+)
+def test_packs_do_not_shrink_with_their_rows(row: int, fields: str) -> None:
+    said = needed(shape(), replace(LORA, row=row), "card", 22.0, 0.9)
+    assert said[0].startswith(f"shorten {fields} of "), said
+
+
+def test_an_adapter_has_to_fit_into_the_host_s_memory_too() -> None:
+    """FSDP reads the whole model in each process at the start: 131 GiB eight times."""
+    load = replace(LORA, adapter="full", strategy="fsdp", ranks=8, length=4096)
+    assert any(line.startswith("use adapter.kind: lora,") for line in needed(shape(LLAMA_70B), load, "card", 79.6, 0.9, 2000.0))
+    assert not any(line.startswith("use adapter.kind: lora,") for line in needed(shape(LLAMA_70B), load, "card", 79.6, 0.9, 1000.0))

@@ -82,3 +82,13 @@ def test_epochs_are_counted_in_packs() -> None:
     assert isinstance(job, TrainJob)
     assert job.micro_batch * job.accumulation == 4
     assert "in 123 steps" in why(plan, "train.checkpoint.every")[1]
+
+
+@pytest.mark.parametrize("config", [{"text_config": 3}, {"text_config": [None]}, {"layer_types": 7}, {"layer_types": "\x1b[2J"}], ids=str)
+def test_a_config_of_another_shape_is_packed(config: dict[str, object]) -> None:
+    assert job_of(facts(H100, config={**TINY, **config}), AUTO).pack_length
+
+
+def test_a_kind_of_layer_is_printed_as_text() -> None:
+    plan = plan_of(facts(H100, config={**TINY, "layer_types": ["\x1b[2J"]}), AUTO)
+    assert why(plan, "data.packing")[1].startswith(r"the model has layers of '\x1b[2J'...")

@@ -102,6 +102,8 @@ ALONE = "    serve it by itself: export merges it into its base"
         ("", adapter(bias="all"), UsageError, "has no biases of adapters"),
         ("", adapter(peft_type="LOHA"), UsageError, "takes LoRA, and this is LOHA"),
         ("", AdapterFacts(config={}, folder="/x"), UsageError, "its adapter_config.json has no rank"),
+        ("", adapter(rank_pattern={"q_proj": "wide"}), UsageError, "its adapter_config.json has no rank"),
+        ("", adapter(peft_type="\x1b[2J"), UsageError, r"this is '\x1b[2J'..."),
         ("", adapter(base="another"), UsageError, "serve.adapters: b: run other was trained on another base model than this one"),
         ("", None, MachineError, "serve.adapters: b: run other has no sealed adapter in this store\n    train it first, or take the entry out"),
         ("engine: lmdeploy, ", adapter(use_rslora=True), UsageError, "scales every adapter by alpha / rank, and rsLoRA by alpha / sqrt(rank)"),

@@ -34,7 +34,7 @@ def test_named_adapter_is_kept_or_refused() -> None:
     assert job_of(big(79.6), "adapter: {kind: qlora}", LONG).adapter.kind == "qlora"
     assert why(plan_of(big(79.6), "adapter: {kind: qlora}", LONG), "adapter.kind") == ("qlora", "set in the spec")
     said = refusal(big(16.0), "adapter: {kind: lora}", LONG)
-    assert said.startswith(f"{MODEL} does not fit: lora with single at 4096 tokens needs 2")
+    assert said.startswith(f"{MODEL} does not fit: lora with single at 4,096 tokens needs 2")
     assert "each GPU has 16.0 GiB" in said
     assert "use adapter.kind: qlora" in said
     assert "shorten data.max_length" not in said, "no length would do: the weights alone are 15 GiB"
