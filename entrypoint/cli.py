@@ -268,6 +268,14 @@ def _stop(number: int, _: object) -> None:
     raise Interrupted(f"stopped by {signal.Signals(number).name}", "run the same command again: it goes on from what is sealed")
 
 
+def _complain(text: str) -> None:
+    """Where nobody can read it the exit code still says it."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        discard_output(sys.stderr)
+
+
 def main() -> None:
     """Run the command line; the author's mistakes end as text, ours as tracebacks."""
     for number in (signal.SIGTERM, signal.SIGINT):  # while a stage's process runs, the executor's own handlers stand in
@@ -275,10 +283,10 @@ def main() -> None:
     try:
         cli(prog_name="caisson")
     except SpecError as error:
-        click.echo(str(error), err=True)
+        _complain(str(error))
         sys.exit(error.exit_code)
     except CaissonError as error:
-        click.echo(f"caisson: {error}", err=True)
+        _complain(f"caisson: {error}")
         sys.exit(error.exit_code)
     except Told as told:
         sys.exit(told.exit_code)

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Record
-from schemas.errors import UsageError
+from schemas.errors import UsageError, shown
 from schemas.plan import Stage
 
 LOCK_FILE = "plan.lock.json"
@@ -92,10 +92,10 @@ def read_lock(text: str, where: str) -> PlanLock:
     if not isinstance(found, dict) or "lock" not in found:
         raise UsageError(f"{where} is no plan lock: it has no key `lock`", "name the file that `caisson plan SPEC --lock` wrote")
     if found["lock"] != VERSION:
-        raise UsageError(f"{where} is a plan lock of format {found['lock']!r}, this program reads format {VERSION}", again)
+        raise UsageError(f"{where} is a plan lock of format {shown(repr(found['lock']))}, this program reads format {VERSION}", again)
     try:
         return PlanLock.model_validate(found)
     except ValidationError as error:
         detail = error.errors()[0]
-        place = ".".join(map(str, detail["loc"]))
+        place = shown(".".join(map(str, detail["loc"])))
         raise UsageError(f"{where} is damaged: {place + ': ' if place else ''}{detail['msg']}", again) from None

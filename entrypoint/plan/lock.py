@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from schemas.errors import GateRefused, UsageError
+from schemas.errors import GateRefused, UsageError, shown
 from schemas.facts import Facts
 from schemas.lock import LockedMachine, LockedStep, PlanLock, make_lock
 from schemas.plan import Plan, Step
@@ -128,7 +128,7 @@ def _compared(name: str, old: Mapping[str, Any], new: Mapping[str, Any], open_fi
 
 
 def _differs(name: str, then: Any, now: Any) -> str:
-    return f"{name}: {_short(then)} in the lock, {_short(now)} now"
+    return f"{shown(name)}: {_short(then)} in the lock, {_short(now)} now"
 
 
 def _short(value: Any) -> str:
@@ -140,4 +140,5 @@ def _short(value: Any) -> str:
         text = ", ".join(map(str, value)) or "nothing"
     else:
         text = str(value) or "nothing"
-    return text if len(text) <= 120 else f"{text[:117]}..."
+    text = text if len(text) <= 120 else f"{text[:117]}..."
+    return text if text.isprintable() else ascii(text)  # anybody may have written the lock

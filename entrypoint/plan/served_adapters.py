@@ -89,10 +89,10 @@ def _rank(place: AdapterPlace, choice: Choice, facts: Facts, base: str) -> int |
     if lacks:
         raise UsageError(f"serve.adapters: {place.name}: {choice.place} {lacks}", "serve it by itself: export merges it into its base")
     rank, patterns = config.get("r"), config.get("rank_pattern")
-    ranks: list[int] = [rank, *(patterns.values() if isinstance(patterns, dict) else ())]
+    ranks = [rank, *(patterns.values() if isinstance(patterns, dict) else ())]
     if any(type(one) is not int or one < 1 for one in ranks):
         raise UsageError(f"serve.adapters: {place.name}: its adapter_config.json has no rank", "it is no LoRA: serve it by itself")
-    return max(ranks)
+    return int(max(ranks))
 
 
 def _lacks(config: Mapping[str, Any], choice: Choice) -> Iterator[str]:

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 class Events:
@@ -31,8 +31,8 @@ def say(line: str) -> None:
         print(f"caisson: standard output cannot be written ({error.strerror}); the work goes on, its events are in the store", file=sys.stderr, flush=True)
 
 
-def discard_output() -> None:
+def discard_output(stream: TextIO | None = None) -> None:
     """Let what is still to be printed, and what waits in the buffer, go nowhere: the interpreter would fail on it at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, (stream or sys.stdout).fileno())
     os.close(nowhere)

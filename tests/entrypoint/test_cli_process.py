@@ -69,3 +69,12 @@ def test_the_installed_command_runs_its_own_checkout(tmp_path: Path) -> None:
         ["bash", "-c", f"{(tmp_path / '.venv/bin/caisson').read_text().splitlines()[1].partition('exec')[0]} env"], capture_output=True, text=True
     )
     assert "PYTHONSAFEPATH=1" in said.stdout, "inherited by the processes of the stages"
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code"), [(">&-", "facts h100", 0), (">&- 2>&- <&-", "facts h100", 0), ("2>&-", "facts h1", 2), ("2>/dev/full", "facts h1", 2)]
+)
+def test_streams_that_lead_nowhere(closed: str, arguments: str, code: int) -> None:
+    """As a service manager closes them: the exit code is the same."""
+    said = subprocess.run(["bash", "-c", f"{sys.executable} -m entrypoint {arguments} {closed}"], cwd=ROOT, capture_output=True, text=True)
+    assert (said.returncode, said.stderr, said.stdout) == (code, "", "")

@@ -1,6 +1,7 @@
 """`caisson plan --lock`, and stages that find a lock."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,28 @@ def test_one_that_may_not_be_followed(caisson: Caisson, run: SmallRun, tmp_path:
     (tmp_path / "folder.json").mkdir()
     code, _, err = caisson("plan", run.spec_file, "--store", run.store.root, "--lock-file", tmp_path / "folder.json")
     assert (code, err) == (2, f"caisson: {tmp_path}/folder.json is a folder\n    name the plan lock\n")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "nothing"])
+def test_what_is_no_file_is_not_replaced(caisson: Caisson, run: SmallRun, kind: str) -> None:
+    """As root a rename puts a file in the place of anything, a device too."""
+    place = run.folder / "place"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    elif kind == "loop":
+        place.symlink_to(place)
+    before = sorted(run.folder.iterdir()), place.lstat() if kind != "nothing" else None
+    code, out, err = caisson("plan", run.spec_file, "--store", run.store.root, "--lock", "--lock-file", "" if kind == "nothing" else place)
+    assert (code, out) == (2, "")
+    assert "name another file with --lock-file, or - for standard output" in err
+    assert (sorted(run.folder.iterdir()), place.lstat() if kind != "nothing" else None) == before
+
+
+def test_a_link_stays_one(caisson: Caisson, run: SmallRun) -> None:
+    held, link = run.folder / "held.json", run.folder / "link.json"
+    link.symlink_to(held)
+    for _ in range(2):  # the first makes the file
+        assert caisson("plan", run.spec_file, "--store", run.store.root, "--lock", "--lock-file", link)[0] == 0
+        assert link.is_symlink() and json.loads(held.read_text())["name"] == "n"

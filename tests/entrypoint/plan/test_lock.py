@@ -159,3 +159,12 @@ def test_a_lock_is_read_as_it_was_written(run: SmallRun) -> None:
 def test_damaged_locks(run: SmallRun, change, said: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UsageError, match=said):
         read_lock(change(write_lock(locked(run))), "x")
+
+
+def test_what_a_lock_says_is_printed_as_text(run: SmallRun) -> None:
+    """Anybody may have written it, with a digest that fits."""
+    lock = locked(run)
+    step = lock.steps[0].model_copy(update={"job": {**lock.steps[0].job, "\x1b[2J": 1, "role": "\x1b[31m"}})
+    said = "\n".join(found(run, lock.model_copy(update={"program": "\x1b[2J", "steps": (step, *lock.steps[1:])})))
+    assert "\x1b" not in said
+    assert r"program: '\x1b[2J' in the lock" in said and r"\x1b[31m" in said
