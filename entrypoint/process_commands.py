@@ -47,7 +47,7 @@ def ask(spec: Path, question: str, store: Path, base: bool) -> None:
 @store_option
 @json_option
 def calibrate(store: Path, as_json: bool) -> None:
-    """Measure how fast this machine computes and moves, in about a minute; the store keeps it and the next plan counts with it."""
+    """Measure how fast this machine computes and moves, in about half a minute; the store keeps it and the next plan counts with it."""
     if not find_spec("torch"):
         raise MachineError("there is no torch here to measure with", "run it in the trainer's image: `docker compose run --rm --no-deps train calibrate`")
     device, found = find_device()

@@ -149,7 +149,9 @@ def show_env(plan: Plan, facts: Facts, as_json: bool) -> None:
         print(json.dumps(told, indent=2))
         return
     if "TRAIN_GRACE" in told:
-        estimated = next((decision.why for decision in plan.decisions if decision.field == "train stop"), NOT_ESTIMATED)
+        found = next((decision for decision in plan.decisions if decision.field == "train stop"), None)
+        longer = found and found.value != f"{told['TRAIN_GRACE'].removesuffix('s')} s"
+        estimated = f"{found.value}: {found.why}{'; Compose waits longer by itself' if longer else ''}" if found else NOT_ESTIMATED
         print("\n".join(textwrap.wrap(f"TRAIN_GRACE: {estimated}", 80, initial_indent="# ", subsequent_indent="# ")))
     print("\n".join(f"{key}={value}" for key, value in told.items()))
 

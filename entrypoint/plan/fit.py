@@ -82,8 +82,8 @@ def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts
         smallest = min(on_device, key=lambda fit: fit.host_gib)
         terms = _terms(smallest.host_terms)
         raise MachineError(
-            f"{model} does not fit: {smallest.load.words} keeps {smallest.host_gib / MARGIN:.1f} GiB in the host's memory ({terms}), this machine has "
-            f"{facts.ram_gib:.1f} GiB",
+            f"{model} does not fit: {smallest.load.words} needs {_up(smallest.host_gib / MARGIN):.1f} GiB of the host's memory ({terms}, and a tenth free), this "
+            f"machine has {facts.ram_gib:.1f} GiB",
             _what_would_fit(smallest, shape, facts, shorter=False),
         )
     smallest = min(tried, key=lambda fit: fit.gib)
@@ -129,7 +129,7 @@ def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool)
     if shorter:
         name = facts.smallest.name if facts.accelerators else ""
         found = needed(shape, load, name, fit.room_gib, MARGIN, facts.ram_gib)
-    elif load.adapter in OWN_WEIGHTS:
+    elif load.adapter in OWN_WEIGHTS and fit_of(shape, replace(load, adapter="lora", copy=False), facts).fits:
         found = ["use adapter.kind: lora"]
     if load.on_gpu and load.offload == "none" and load.adapter != "qlora" and load.optimizer not in WHY_WHOLE:
         found += _shards(fit, shape, facts)

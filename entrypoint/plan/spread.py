@@ -39,7 +39,7 @@ def decide_spread(serve: Serve, choice: Choice, facts: Facts, shape: ModelShape 
     pipeline = _pipeline(serve, choice, shape, nodes, decisions)
     weights = 2.0 * shape.parameters / GIB if shape else None
     room = share * facts.smallest.memory_gib
-    tensor = serve.tensor_parallel or (per_node * nodes // pipeline if nodes > 1 else _fewest(shape, weights, room, per_node // pipeline))
+    tensor = serve.tensor_parallel or (per_node * nodes // pipeline if nodes > 1 else _fewest(shape, weights, room, per_node // pipeline, choice))
     if tensor > 1:
         _check_tensor(tensor, choice, shape)
     needed = tensor * pipeline
@@ -110,10 +110,14 @@ def _check_tensor(tensor: int, choice: Choice, shape: ModelShape | None) -> None
         raise UsageError(f"serve.tensor_parallel: the model's {shape.heads} attention heads cannot be dealt to {tensor} GPUs", f"write one of {fitting}")
 
 
-def _fewest(shape: ModelShape | None, weights: float | None, room: float, available: int) -> int:
-    """Doubled while weights take more than seven tenths of the room, which leaves as much again for the cache; heads must divide evenly."""
+def _fewest(shape: ModelShape | None, weights: float | None, room: float, available: int, choice: Choice) -> int:
+    """Doubled while weights take more than seven tenths of the room, which leaves as much again for the cache; heads must divide evenly. vLLM gives GPUs that are
+    more than the heads of keys copies of one."""
     tensor = 1
     if shape and weights is not None:
-        while weights / tensor > room * 0.7 and tensor * 2 <= available and shape.kv_heads % (tensor * 2) == 0:
+        while weights / tensor > room * 0.7 and tensor * 2 <= available and shape.heads % (tensor * 2) == 0:
+            copies = choice.engine == "vllm" and tensor * 2 % shape.kv_heads == 0
+            if shape.kv_heads % (tensor * 2) and not copies:
+                break
             tensor *= 2
     return tensor

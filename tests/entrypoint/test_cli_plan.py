@@ -250,3 +250,11 @@ def test_facts_without_a_name_are_not_this_machine_s(caisson: Caisson, run: Smal
     code, out, err = caisson("plan", run.spec_file, "--facts", "", "--store", run.store.root)
     assert (code, out) == (2, "")
     assert "is a folder\n    name the facts file" in err
+
+
+def test_the_grace_that_compose_gives_anyway_is_explained(caisson: Caisson, run: SmallRun) -> None:
+    """A stop of two minutes, beside a line that says 300 s."""
+    spec, config = ROOT / "specs" / "zero3-70b-8gpu.yaml", ROOT / "tests" / "configs" / "llama-3-70b.json"
+    _, out, _ = caisson("plan", spec, "--facts", "h100-x8", "--config", config, "--store", run.store.root, "--show", "env")
+    said = out.replace("\n# ", " ")
+    assert "# TRAIN_GRACE: 130 s: a checkpoint of " in said and "Compose waits longer by itself\n" in said and said.endswith("TRAIN_GRACE=300s\n")

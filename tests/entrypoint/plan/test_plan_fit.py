@@ -129,3 +129,11 @@ def test_the_length_that_is_named_fits() -> None:
 
 def test_no_length_is_named_where_none_fits() -> None:
     assert "shorten" not in said("adapter: {kind: lora}", 12.0, length=2048)
+
+
+def test_no_adapter_is_advised_for_a_host_that_has_no_room_for_it_either() -> None:
+    """Each of 8 processes reads 15 GiB under FSDP, an adapter's too."""
+    machine = facts(*(card(80.0),) * 8, config=LLAMA_8B, ram_gib=100.0)
+    with pytest.raises(MachineError, match=r"needs \d+\.\d GiB of the host's memory \(.*, and a tenth free\)") as caught:
+        plan_train(spec("adapter: {kind: full}\nhardware: {strategy: fsdp}"), machine, inputs())
+    assert "adapter.kind: lora" not in str(caught.value.fix)

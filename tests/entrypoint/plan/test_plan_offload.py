@@ -104,10 +104,10 @@ def test_automatic_strategy_under_offload(gib: float, strategy: str, reason: str
 
 def test_host_memory_that_is_too_little_is_refused_with_its_terms() -> None:
     said = refusal(machine(48.0, ram=128.0), f"{FULL}hardware: {{offload: cpu}}")
-    assert said.startswith("/models/m does not fit: full with zero2 and offload: cpu keeps ")
-    assert "GiB in the host's memory (checkpoint copy 89.75, optimizer 59.83, gradients " in said
+    assert said.startswith("/models/m does not fit: full with zero2 and offload: cpu needs ")
+    assert "GiB of the host's memory (checkpoint copy 89.75, optimizer 59.83, gradients " in said
     assert "this machine has 128.0 GiB" in said and "use adapter.kind: lora" in said and "data.max_length" not in said
-    need = float(said.split("keeps ")[1].split(" ")[0])
+    need = float(said.split("needs ")[1].split(" ")[0])
     plan_of(machine(48.0, ram=need + 0.1), f"{FULL}hardware: {{offload: cpu}}")
     refusal(machine(48.0, ram=need - 0.5), f"{FULL}hardware: {{offload: cpu}}")
 
@@ -116,7 +116,9 @@ def test_the_copy_of_a_checkpoint_takes_host_memory_without_offload_too() -> Non
     cards = (80.0,) * 8
     value, terms = why(plan_of(machine(*cards, ram=500.0), FULL), "host memory")
     assert (value, terms) == ("89.7 of 500.0 GiB", "checkpoint copy 89.75")
-    assert "keeps 99.7 GiB in the host's memory (checkpoint copy 89.75), this machine has 64.0 GiB" in refusal(machine(*cards, ram=64.0), FULL)
+    assert "needs 99.8 GiB of the host's memory (checkpoint copy 89.75, and a tenth free), this machine has 64.0 GiB" in refusal(
+        machine(*cards, ram=64.0), FULL
+    )
 
 
 @pytest.mark.parametrize(("ram", "pin"), [(300.0, False), (600.0, True)])

@@ -62,6 +62,15 @@ def test_a_model_that_one_machine_does_not_hold() -> None:
     assert (found["--tensor-parallel-size"], found["--pipeline-parallel-size"]) == ("4", "2")
 
 
+def test_more_gpus_than_heads_of_keys() -> None:
+    """vLLM copies heads; LMDeploy is not asked to."""
+    few = facts(*(H100,) * 8, config={**LLAMA_70B, "num_key_value_heads": 2})
+    assert flags(plan_of("", few))["--tensor-parallel-size"] == "4"
+    assert flags(plan_of("engine: lmdeploy", few))["--tp"] == "2"
+    three = facts(*(H100,) * 8, config={**LLAMA_70B, "num_key_value_heads": 3, "head_dim": 128, "num_attention_heads": 48})
+    assert "over 1 GPU(s) of 80 GiB leave no room" in refusal("", three, MachineError), "two GPUs share no three heads"
+
+
 def refusal(text: str, machine: Facts, kind: type[CaissonError]) -> str:
     with pytest.raises(kind) as caught:
         plan_of(text, machine)
