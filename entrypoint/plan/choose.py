@@ -82,7 +82,7 @@ def sizes(share: int, least: int) -> list[tuple[int, int]]:
     for most in range(min(share, MAX_MICRO_BATCH), 0, -1):
         parts = -(-share // most)
         micro = -(-share // parts)
-        if micro >= least and (micro * parts <= (1 + EXCESS) * share or micro == 1):
+        if micro >= least and (micro * parts <= (1 + EXCESS) * share or micro == least):
             found.setdefault(micro, parts)
     return list(found.items()) or [(least, max(1, -(-share // least)))]
 

@@ -78,20 +78,21 @@ def predicted_of(fit: Fit) -> Predicted:
 
 def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts) -> NoReturn:
     """Raises MachineError: how much is needed at least, how much there is, and what would fit."""
+    kept = not any(fit.load.gradient_checkpointing for fit in tried)
     if on_device := [fit for fit in tried if replace(fit, host_terms={}).fits]:
         smallest = min(on_device, key=lambda fit: fit.host_gib)
         terms = _terms(smallest.host_terms)
         raise MachineError(
             f"{model} does not fit: {smallest.load.words} needs {_up(smallest.host_gib / MARGIN):.1f} GiB of the host's memory ({terms}, and a tenth free), this "
             f"machine has {facts.ram_gib:.1f} GiB",
-            _what_would_fit(smallest, shape, facts, shorter=False),
+            _what_would_fit(smallest, shape, facts, kept=kept, shorter=False),
         )
     smallest = min(tried, key=lambda fit: fit.gib)
     load = smallest.load
     where = "each GPU" if facts.device == "cuda" else ("this machine" if load.ranks_per_node == 1 else f"each of {load.ranks_per_node} processes")
     raise MachineError(
         f"{model} does not fit: {load.words} at {load.length:,} tokens needs {_up(smallest.gib / MARGIN):.1f} GiB, {where} has {smallest.room_gib:.1f} GiB",
-        _what_would_fit(smallest, shape, facts, shorter=True),
+        _what_would_fit(smallest, shape, facts, kept=kept, shorter=True),
     )
 
 
@@ -122,9 +123,15 @@ def _terms(terms: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {size / GIB:.2f}" for name, size in shown) or "less than 0.01"
 
 
-def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool) -> str:
-    """Neighbours that need less, the nearest first."""
+RECOMPUTE = "write train.gradient_checkpointing: true"
+
+
+def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, kept: bool, shorter: bool) -> str:
+    """Neighbours that need less, the nearest first; they recompute, so where the spec says `kept`, each says that too."""
     load = fit.load
+    larger = "plan for a larger machine with `caisson plan --facts`"
+    if kept and fit_of(shape, replace(load, gradient_checkpointing=True), facts).fits:
+        return f"{RECOMPUTE}; or {larger}"
     found = []
     if shorter:
         name = facts.smallest.name if facts.accelerators else ""
@@ -133,7 +140,7 @@ def _what_would_fit(fit: Fit, shape: ModelShape, facts: Facts, *, shorter: bool)
         found = ["use adapter.kind: lora"]
     if load.on_gpu and load.offload == "none" and load.adapter != "qlora" and load.optimizer not in WHY_WHOLE:
         found += _shards(fit, shape, facts)
-    return "; or ".join([*found, "plan for a larger machine with `caisson plan --facts`"])
+    return "; or ".join([*(f"{RECOMPUTE}, and {way}" if kept and shorter else way for way in found), larger])
 
 
 def _shards(fit: Fit, shape: ModelShape, facts: Facts) -> list[str]:

@@ -83,8 +83,7 @@ def method_job(method: Method) -> Method | Answered:
 
 
 def check_method(spec: Spec, adapter: str, strategy: str, offload: str) -> None:
-    """Raise UsageError where a frozen copy would not be shared out as the weights are, or a setting of the training is not the method's."""
-    _check_settings(spec, adapter)
+    """Raise UsageError where a frozen copy would not be shared out as the weights are."""
     copy = needs_of(spec.method, adapter).copy
     if not copy and teacher_of(spec.method) is None:
         return
@@ -96,7 +95,9 @@ def check_method(spec: Spec, adapter: str, strategy: str, offload: str) -> None:
         raise UsageError(f"hardware.offload: {offload} does not move {what}", f"take offload out{lora}")
 
 
-def _check_settings(spec: Spec, adapter: str) -> None:
+def check_settings(spec: Spec) -> None:
+    """Raise UsageError where a setting of the training is not the method's: before memory is counted, since no machine helps."""
+    adapter = spec.adapter.kind
     kind = spec.method.kind
     if spec.train.label_smoothing and (spec.method.rows != "text" or kind == "distil"):
         own = "write method.label_smoothing instead" if hasattr(spec.method, "label_smoothing") else "take it out"

@@ -70,7 +70,7 @@ def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: flo
     room = share * room_gib
     found = []
     length = fitting_length(shape, replace(load, gradient_checkpointing=True), room)
-    if length:
+    if length and _beside(shape, load) <= share * ram_gib:
         found.append(_shorter(load, length))
     found += list(_adapters(shape, load, room, share * ram_gib))
     if load.on_gpu:
@@ -102,10 +102,14 @@ def _adapters(shape: ModelShape, load: Load, room: float, host: float) -> Iterat
     for adapter in below:
         strategy = load.strategy if goes_with(adapter, load.strategy) else ("ddp" if load.ranks > 1 else "single")
         other = replace(load, adapter=adapter, strategy=strategy, gradient_checkpointing=True, copy=False)
-        beside = sum(host_bytes(shape, other).values()) / GIB / load.nodes if load.on_gpu else 0.0
-        if load.offload == "none" and _fits(shape, other, room) and beside <= host:
+        if load.offload == "none" and _fits(shape, other, room) and _beside(shape, other) <= host:
             named = "" if strategy == load.strategy else f" with hardware.strategy: {strategy}"
             yield f"use adapter.kind: {adapter}{named}, which needs {_gib(shape, other):.1f} GiB"
+
+
+def _beside(shape: ModelShape, load: Load) -> float:
+    """GiB of a host's memory beside GPUs; of a CPU none, where both are one."""
+    return sum(host_bytes(shape, load).values()) / GIB / load.nodes if load.on_gpu else 0.0
 
 
 def _gib(shape: ModelShape, load: Load) -> float:

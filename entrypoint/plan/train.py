@@ -19,7 +19,7 @@ from entrypoint.plan.identity import request_of, work_of
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.load import optimizer_bytes, trained_weights
 from entrypoint.plan.memory import live_weights
-from entrypoint.plan.method import check_method, learning_rate, method_job, show_method, show_teacher
+from entrypoint.plan.method import check_method, check_settings, learning_rate, method_job, show_method, show_teacher
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.nodes import check_nodes
 from entrypoint.plan.offload import check_offload, show_disk
@@ -64,6 +64,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     shape = shape_of(known)
     decisions += show_shape(known, shape)
     check_adapter(spec, shape)
+    check_settings(spec)
     chosen = _choice(spec, facts, shape, rows, precision, decisions)
     fit, micro, accumulation = chosen.fit, chosen.load.micro_batch, chosen.accumulation
     check_method(spec, fit.load.adapter, fit.load.strategy, fit.load.offload)

@@ -116,3 +116,9 @@ def test_hundreds_of_options_take_well_under_a_second() -> None:
     choose(found)
     assert len(found) > 200
     assert time.process_time() - start < 0.5
+
+
+def test_the_fewest_rows_that_a_method_takes_are_always_a_way() -> None:
+    """31 has no parts: two at once make 32 rows, one in 31 too many, and are all that fits a small card."""
+    assert (2, 16) in sizes(31, 2)
+    assert (1, 31) in sizes(31, 1)

@@ -10,7 +10,7 @@ from entrypoint.plan import Inputs, plan_train
 from entrypoint.plan.fit import MARGIN, Fit, fit_of, show_memory
 from entrypoint.plan.load import GIB, Load
 from entrypoint.plan.model_shape import ModelShape, read_shape
-from schemas.errors import MachineError
+from schemas.errors import MachineError, UsageError
 from schemas.facts import Accelerator
 
 LOAD = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=128, gradient_checkpointing=False, on_gpu=True)
@@ -137,3 +137,15 @@ def test_no_adapter_is_advised_for_a_host_that_has_no_room_for_it_either() -> No
     with pytest.raises(MachineError, match=r"needs \d+\.\d GiB of the host's memory \(.*, and a tenth free\)") as caught:
         plan_train(spec("adapter: {kind: full}\nhardware: {strategy: fsdp}"), machine, inputs())
     assert "adapter.kind: lora" not in str(caught.value.fix)
+
+
+def test_recomputation_that_the_spec_leaves_out_is_named_first() -> None:
+    kept = "train: {gradient_checkpointing: false}\nadapter: {kind: lora}"
+    assert said(kept, 22.0, packing=", packing: false").partition("\n    ")[2].startswith("write train.gradient_checkpointing: true; or plan for")
+    for way in said(kept, 14.0, packing=", packing: false").partition("\n    ")[2].split("; or ")[:-1]:
+        assert way.startswith("write train.gradient_checkpointing: true, and "), way
+
+
+def test_what_no_machine_helps_is_said_before_memory() -> None:
+    with pytest.raises(UsageError, match="takes a part out of the base"):
+        plan_train(spec("method: {kind: dpo}\nadapter: {kind: pissa}"), facts(card(1.0), config=LLAMA_8B), inputs())

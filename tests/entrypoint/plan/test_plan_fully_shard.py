@@ -23,7 +23,7 @@ def test_each_process_reads_the_whole_model_once() -> None:
     plan = plan_train(spec("adapter: {kind: lora}\nhardware: {strategy: fsdp}\n"), facts(*(H100,) * 8, config=LLAMA_8B, ram_gib=500.0), inputs())
     host = next(d for d in plan.decisions if d.field == "host memory")
     assert "whole weights, at the start" in host.why
-    with pytest.raises(MachineError, match=r"keeps .* GiB in the host's memory"):
+    with pytest.raises(MachineError, match=r"needs .* GiB of the host's memory"):
         plan_train(spec("adapter: {kind: lora}\nhardware: {strategy: fsdp}\n"), facts(*(H100,) * 8, config=LLAMA_8B, ram_gib=64.0), inputs())
 
 

@@ -78,3 +78,9 @@ def test_an_adapter_has_to_fit_into_the_host_s_memory_too() -> None:
     load = replace(LORA, adapter="full", strategy="fsdp", ranks=8, length=4096)
     assert any(line.startswith("use adapter.kind: lora,") for line in needed(shape(LLAMA_70B), load, "card", 79.6, 0.9, 2000.0))
     assert not any(line.startswith("use adapter.kind: lora,") for line in needed(shape(LLAMA_70B), load, "card", 79.6, 0.9, 1000.0))
+
+
+def test_no_length_helps_a_host_that_is_too_small() -> None:
+    load = replace(LORA, adapter="full", strategy="zero2", offload="cpu")
+    assert needed(shape(), load, "card", 22.0, 0.9, 300.0)[0].startswith("shorten data.max_length")
+    assert not any(line.startswith("shorten") for line in needed(shape(), load, "card", 22.0, 0.9, 64.0))
