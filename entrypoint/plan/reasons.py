@@ -39,7 +39,9 @@ def show_speed(spec: Spec, facts: Facts, chosen: Option, rates: Rates | None, ro
     found = [Decision(field="speed", value=f"{rounded(speed.tokens / expected.seconds)} tok/s", why=why, source=rates.source.partition(";")[0], parts=parts)]
     steps = step_count(spec, rows, chosen)
     if steps is None:
-        return [*found, Decision(field="time", value="not known", why="prepare has not counted the rows yet")]
+        seconds = 1e6 * expected.seconds / speed.tokens
+        told = "; ".join([f"a million tokens take {duration(seconds)}", *_costs(spec, facts, seconds)])
+        return [*found, Decision(field="time", value="not known", why=f"prepare has not counted the rows yet; {told}")]
     seconds = steps * expected.seconds
     return [*found, Decision(field="time", value=duration(seconds), why="; ".join([f"{steps:,} steps", *_costs(spec, facts, seconds)]))]
 

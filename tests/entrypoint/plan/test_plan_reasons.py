@@ -3,6 +3,7 @@
 import pytest
 from known import H100, LLAMA_8B, LONG, card, facts, inputs, plan_of, why
 
+from entrypoint.plan import Inputs
 from entrypoint.plan.reasons import duration, rates_of
 from schemas.rates import Rates
 
@@ -58,3 +59,12 @@ def test_the_next_larger_part_is_named() -> None:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_before_the_rows_are_counted_a_million_tokens_are() -> None:
+    """Whoever asks what to buy has no counted rows yet."""
+    plan = plan_of(facts(H100, config=LLAMA_8B), "hardware: {price: 100}", Inputs())
+    speed = float(why(plan, "speed")[0].split()[0].replace(",", ""))
+    value, reason = why(plan, "time")
+    assert value == "not known" and reason.startswith("prepare has not counted the rows yet; a million tokens take ")
+    assert float(reason.split("costs ")[1].split()[0]) == pytest.approx(100 * 1e6 / speed / 3600, rel=0.02)
