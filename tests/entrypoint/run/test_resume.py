@@ -34,9 +34,15 @@ KINDS = {
 }
 
 
+LONG = {
+    "zero1-full", "zero2-offload-full", "zero3-offload-full", "zero3-lora-dropout", "fsdp-lora-dropout", "ddp-to-single", "zero2-to-ddp",
+}  # fmt: skip
+"""Beside which another of the same engine, or the same adapter, is always run; so is offload to files beside offload to memory."""
+
+
 def each(cases):
-    """As pytest takes them; offload to files, whose numbers are those of offload to memory, is among the long ones."""
-    return [pytest.param(*values, id=name, marks=[pytest.mark.long] if "nvme" in name else []) for name, values in cases.items()]
+    """As pytest takes them."""
+    return [pytest.param(*values, id=name, marks=[pytest.mark.long] if name in LONG or "nvme" in name else []) for name, values in cases.items()]
 
 
 @pytest.mark.parametrize(("adapter", "hardware"), each(KINDS))
@@ -48,7 +54,7 @@ def test_killed_in_mid_epoch_it_ends_bit_for_bit_the_same(sources, fetched, tmp_
 PACKED = "{{train: [{{source: {rows}}}], validation: 10%, packing: true, pack_length: 100}}"
 
 
-@pytest.mark.parametrize("strategy", ["single", "ddp"])
+@pytest.mark.parametrize("strategy", ["single", pytest.param("ddp", marks=pytest.mark.long)])
 def test_packed_it_ends_bit_for_bit_the_same(sources, fetched, tmp_path, strategy):
     path = spec(
         tmp_path, *sources, adapter=KINDS["single-lora-dropout"][0], hardware=f"{{strategy: {strategy}}}", train=SETTINGS,
