@@ -1,44 +1,48 @@
 """transformers for its tokenizers alone: torch takes 260 MiB and three seconds, and computes nothing where rows are prepared."""
 
+import json
 import logging
-import multiprocessing
+import signal
+import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from entrypoint.run.loadable import check_model
 from entrypoint.run.memory_kills import ended_by_memory, memory_kills
-from schemas.errors import GateRefused
+from entrypoint.run.quiet import hush
+from schemas.errors import GateRefused, StepFailed
+
+LOOK = "import sys; from entrypoint.run.without_torch import print_refusal; print_refusal(sys.argv[1])"
 
 
 def check_model_apart(folder: Path) -> None:
     """check_model, which needs torch, in a process of its own, while this one imports transformers without it. Raises what check_model does.
 
-    A process that has torch already looks for itself, and keeps it.
+    A process that has torch already looks for itself, and keeps it. The other ends by itself within seconds, whatever becomes of this one: a pool's
+    worker would wait for ever for a parent that was killed, and keep its output open.
     """
     if "torch" in sys.modules:
         check_model(folder)
         return
     kills = memory_kills()
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = pool.submit(_refusal, folder)
+    with subprocess.Popen((sys.executable, "-c", LOOK, str(folder)), stdout=subprocess.PIPE) as process:
         _import_without_torch()
-        try:
-            refusal = found.result()
-        except BrokenProcessPool:
-            raise ended_by_memory("the look at the model", kills) from None
-    if refusal:
-        raise GateRefused(*refusal)
+        said, _ = process.communicate()
+    if process.returncode == -signal.SIGKILL:
+        raise ended_by_memory("the look at the model", kills)
+    if process.returncode:
+        raise StepFailed(f"the look at the model ended with exit code {process.returncode}", "its output is above; the same command tries again")
+    if said:
+        raise GateRefused(**json.loads(said.splitlines()[-1]))
 
 
-def _refusal(folder: Path) -> tuple[str, str | None] | None:
-    """In the other process: an error's parts, which a pickled error would lose."""
+def print_refusal(folder: str) -> None:
+    """In the other process: why the model cannot be loaded, as JSON; nothing where it can."""
+    hush()
     try:
-        check_model(folder)
+        check_model(Path(folder))
     except GateRefused as refused:
-        return refused.what, refused.fix
-    return None
+        print(json.dumps({"what": refused.what, "fix": refused.fix}))
 
 
 def _import_without_torch() -> None:

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -53,5 +55,21 @@ def test_a_tokenizer_without_torch_which_can_be_imported_later(tmp_path):
 def test_the_same_words_for_a_model_that_cannot_be_loaded(tmp_path):
     model = write_model(tmp_path / "model")
     (model / "model.safetensors").unlink()
-    said = look(model, tmp_path).stdout
+    done = look(model, tmp_path)
+    said = done.stdout
+    assert done.stderr == ""
     assert said.startswith("refused ") and "transformers" in said and "FIX bring the whole folder" in said
+
+
+def test_a_parent_that_is_killed_leaves_no_process_behind(tmp_path):
+    """Killed while the model is looked at: what it started closes its output soon, and so ends."""
+    model = write_model(tmp_path / "model")
+    script = tmp_path / "look.py"
+    script.write_text(LOOK)
+    process = subprocess.Popen([sys.executable, str(script), str(model)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not children.read_text().split():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=120)  # until nobody holds the pipe
