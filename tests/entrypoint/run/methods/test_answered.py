@@ -25,7 +25,7 @@ from schemas.errors import GateRefused
 pytestmark = [pytest.mark.image, pytest.mark.timeout(900)]
 
 K = 8
-TRAIN = "{epochs: 1, learning_rate: 5.0e-3, batch_tokens: 360, checkpoint: {every: 2}}"
+TRAIN = "{epochs: 1, learning_rate: 5.0e-3, batch_tokens: 290, checkpoint: {every: 2}}"
 
 
 @pytest.fixture(scope="module")
