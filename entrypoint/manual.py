@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from entrypoint.cli import cli
+from schemas.generate import write_or_compare
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 HEAD = """# The command line
@@ -34,15 +35,7 @@ def _help(title: str, command: click.Command, context: click.Context) -> str:
 
 def main() -> int:
     """Write the page, or with --check say whether it is current."""
-    text = page()
-    if "--check" in sys.argv:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print("docs/cli.md is stale: run `make generate`")
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    print("docs/cli.md written")
-    return 0
+    return write_or_compare({PAGE: page()}, "make generate", check="--check" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint import __version__
+from schemas.generate import write_or_compare
 
 PAGE = Path(__file__).parents[1] / "docs" / "openapi.json"
 Schema = dict[str, Any]
@@ -168,15 +169,7 @@ def document() -> Schema:
 
 def main() -> int:
     """Write the document, or with --check say whether it is current."""
-    text = json.dumps(document(), indent=2) + "\n"
-    if "--check" in sys.argv:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print("docs/openapi.json is stale: run `make generate`")
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    print("docs/openapi.json written")
-    return 0
+    return write_or_compare({PAGE: json.dumps(document(), indent=2) + "\n"}, "make generate", check="--check" in sys.argv)
 
 
 if __name__ == "__main__":

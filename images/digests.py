@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 
+from schemas.generate import write_or_compare
+
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "entrypoint" / "plan" / "tables" / "locks.json"
 IMAGES = ("train", "export", "serve-vllm", "serve-lmdeploy")
@@ -34,15 +36,7 @@ def _digest(image: str, kind: str) -> str:
 
 def main() -> int:
     """Write the table, or with --check say whether it is current."""
-    text = json.dumps(digests(), indent=2) + "\n"
-    if "--check" in sys.argv:
-        if TABLE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{TABLE.relative_to(ROOT)} is stale: run `make generate`")
-        return 1
-    TABLE.write_text(text, encoding="utf-8")
-    print(f"{TABLE.relative_to(ROOT)} written")
-    return 0
+    return write_or_compare({TABLE: json.dumps(digests(), indent=2) + "\n"}, "make generate", check="--check" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +66,25 @@ def generate() -> dict[Path, str]:
     }
 
 
+def write_or_compare(files: Mapping[Path, str], command: str, *, check: bool) -> int:
+    """Write those whose text is another, or only name them and what writes them; the exit code."""
+    stale = {path: text for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text}
+    for path, text in stale.items():
+        name = path.relative_to(ROOT)
+        if check:
+            print(f"{name} is stale: run `{command}` and commit it", file=sys.stderr)
+        else:
+            path.write_text(text, encoding="utf-8")
+            print(f"{name} written")
+    return 1 if stale and check else 0
+
+
 def main(arguments: list[str]) -> int:
     """Write, or compare."""
     if arguments not in ([], ["--check"]):
         print(f"usage: {COMMAND} [--check]", file=sys.stderr)
         return 2
-    stale = {path: text for path, text in generate().items() if not path.exists() or path.read_text(encoding="utf-8") != text}
-    for path, text in stale.items():
-        name = path.relative_to(ROOT)
-        if arguments:
-            print(f"{name} is stale: run `{COMMAND}` and commit it", file=sys.stderr)
-        else:
-            path.write_text(text, encoding="utf-8")
-            print(f"{name} written")
-    return 1 if stale and arguments else 0
+    return write_or_compare(generate(), COMMAND, check=bool(arguments))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def _of_a_machine(terms: dict[str, float], load: Load) -> dict[str, float]:
 
 def predicted_of(fit: Fit) -> Predicted:
     """What a run compares itself with: of a GPU what torch allocates, without its context and fragments."""
-    return Predicted(memory_bytes=round(sum(size for name, size in fit.terms.items() if name != "context")))
+    return Predicted(memory_bytes=round(sum(size for name, size in fit.terms.items() if name not in ("context", "fragments"))))
 
 
 def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts) -> NoReturn:

@@ -7,7 +7,7 @@ import pytest
 from known import LLAMA_8B, card, facts, inputs, spec
 
 from entrypoint.plan import Inputs, plan_train
-from entrypoint.plan.fit import MARGIN, Fit, fit_of, show_memory
+from entrypoint.plan.fit import MARGIN, Fit, fit_of, predicted_of, show_memory
 from entrypoint.plan.load import GIB, Load
 from entrypoint.plan.model_shape import ModelShape, read_shape
 from schemas.errors import MachineError, UsageError
@@ -149,3 +149,10 @@ def test_recomputation_that_the_spec_leaves_out_is_named_first() -> None:
 def test_what_no_machine_helps_is_said_before_memory() -> None:
     with pytest.raises(UsageError, match="takes a part out of the base"):
         plan_train(spec("method: {kind: dpo}\nadapter: {kind: pissa}"), facts(card(1.0), config=LLAMA_8B), inputs())
+
+
+def test_a_run_compares_itself_with_what_torch_allocates() -> None:
+    """On a GPU neither the context nor fragments are among it."""
+    found = fit_of(shape(), LOAD, facts(card(80.0)))
+    apart = found.terms["context"] + found.terms["fragments"]
+    assert predicted_of(found).memory_bytes == pytest.approx(found.gib * GIB - apart, abs=1) and apart > 0.9 * GIB
