@@ -1,6 +1,7 @@
 """Bytes of one rank in training, term by term, at the moment that takes most. Formulas and their check against measurements: docs/plan.md."""
 
 from entrypoint.plan.activations import layer_bytes, mask_bytes, moving_bytes, moving_scores, scores_bytes, stream_bytes
+from entrypoint.plan.host_memory import host_bytes
 from entrypoint.plan.load import (
     BYTES,
     GIB,
@@ -43,8 +44,6 @@ def training_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         found["fragments"] = FRAGMENTS * sum(found.values())
         found["context"] = CONTEXT_GIB * GIB
     else:  # one memory for both, and for the program
-        from entrypoint.plan.host_memory import host_bytes
-
         found["program"] = PROCESS_GIB * GIB
         for name, size in host_bytes(shape, load).items():
             found[name] = found.get(name, 0.0) + size / load.ranks
