@@ -12,7 +12,6 @@ import click
 
 from entrypoint import __version__, render
 from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec, with_config, with_models
-from entrypoint.doctor import examine, see
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
 from entrypoint.facts_files import read_facts, show_facts
@@ -24,13 +23,12 @@ from entrypoint.process_commands import PROCESS_COMMANDS
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
+from entrypoint.site_commands import SITE_COMMANDS
 from entrypoint.status import State, states
 from schemas.errors import CaissonError, Interrupted, MachineError, SpecError, StepFailed
 from schemas.generate import make_json_schema
 from schemas.plan import Plan, Stage
 from schemas.spec import Spec
-
-COLOURS = {"sealed": "green", "ok": "green", "stale": "yellow", "started": "yellow", "warn": "yellow", "damaged": "red", "cannot": "red", "fail": "red"}
 
 SHOW_HELP = "Only this part. engine: what DeepSpeed or FSDP is told, each value with its reason. env: lines for .env that Compose cannot work out."
 
@@ -227,22 +225,7 @@ def status(spec: Path, store: Path, as_json: bool, verify: bool) -> None:
 
 
 def _show_states(found: list[State]) -> None:
-    render.show_table(("stage", "state", "artifact", "why"), [(f"{s.stage} {s.part}".strip(), s.state, s.folder, s.why) for s in found], COLOURS)
-
-
-@cli.command()
-@store_option
-@json_option
-def doctor(store: Path, as_json: bool) -> None:
-    """Check engine, GPU, disk, memory and shared memory; each finding with its fix."""
-    facts, fault = see(store)
-    findings = examine(facts, store, fault)
-    if as_json:
-        click.echo(json.dumps([vars(f) for f in findings], indent=2))
-    else:
-        render.show_table(("check", "state", "found", "fix"), [(f.check, f.state, f.found, f.fix) for f in findings], COLOURS)
-    if any(f.state == "fail" for f in findings):
-        sys.exit(3)
+    render.show_table(("stage", "state", "artifact", "why"), [(f"{s.stage} {s.part}".strip(), s.state, s.folder, s.why) for s in found])
 
 
 @cli.command()
@@ -260,7 +243,7 @@ def schema() -> None:
     click.echo(json.dumps(make_json_schema(), indent=2))
 
 
-for command in (*EXPORT_COMMANDS, *PROCESS_COMMANDS, show_facts):
+for command in (*EXPORT_COMMANDS, *PROCESS_COMMANDS, *SITE_COMMANDS, show_facts):
     cli.add_command(command)
 
 

@@ -12,8 +12,6 @@ from entrypoint.options import json_option, spec_argument, store_option
 from entrypoint.run.promotion import promote, rollback
 from entrypoint.run.store import Store
 
-COLOURS = {"current": "green", "refused": "red"}
-
 
 @click.command("exports")
 @spec_argument
@@ -29,7 +27,7 @@ def list_exports(spec: Path, store: Path, as_json: bool, prunes: bool) -> None:
     if as_json:
         click.echo(json.dumps([vars(e) for e in found], indent=2))
         return
-    render.show_table(("export", "state", "kind", "made (UTC)", "MB", "parity"), [_row(e) for e in found], COLOURS)
+    render.show_table(("export", "state", "kind", "made (UTC)", "MB", "parity"), [_row(e) for e in found])
     for export in found:
         if export.why:
             click.echo(f"{export.id}: {export.why}")

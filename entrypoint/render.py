@@ -32,6 +32,14 @@ BAR = 24
 NOT_ESTIMATED = "Compose's own; nothing was estimated, because the model is not known before fetch, or is no dense decoder. Ask again after fetch"
 
 
+COLOURS = {
+    **dict.fromkeys(("sealed", "ok", "current"), "green"),
+    **dict.fromkeys(("stale", "started", "warn"), "yellow"),
+    **dict.fromkeys(("damaged", "cannot", "fail", "refused"), "red"),
+}
+"""Of a state's word."""
+
+
 class _Output(Console):
     def on_broken_pipe(self) -> None:
         """The command line's business; rich would end the process with 1, the code of a step that failed."""
@@ -169,15 +177,15 @@ def describe(facts: Facts) -> str:
     return f"CPU, {facts.cpu_cores} cores, {facts.ram_gib:.1f} GiB RAM, {facts.disk_free_gib:.0f} GiB disk free"
 
 
-def show_table(headings: tuple[str, ...], rows: list[tuple[str, ...]], styles: dict[str, str]) -> None:
-    """A plain table; a row is coloured by its first cell's word."""
+def show_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A plain table; a row's second cell is a state, coloured by its word."""
     table, out = Table(box=None, padding=(0, 2, 0, 0), header_style="dim"), console()
     for at, heading in enumerate(headings):
         # A path is copied from here: in one piece, where that leaves the other columns some room.
         whole = heading == "artifact" and all(len(row[at]) <= out.width - OTHERS for row in rows)
         table.add_column(heading, overflow="fold", no_wrap=whole)
     for row in rows:
-        style = styles.get(row[1], "") if len(row) > 1 else ""
+        style = COLOURS.get(row[1], "") if len(row) > 1 else ""
         table.add_row(row[0], Text(row[1], style=style), *row[2:])
     out.print(table)
 

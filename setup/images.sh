@@ -16,4 +16,5 @@ else
     echo "images: building what changed for $ACCELERATOR, minutes the first time; log: $log" >&2
     bash setup/bake.sh "$@" >"$log" 2>&1 || { code=$?; tail -n 40 "$log" >&2; echo "images: the build failed; its last lines are above, all of it is in $log" >&2; exit "$code"; }
 fi
+bash setup/limit.sh
 [ -z "${CLEAN:-}" ] || docker image prune --force --filter label=org.opencontainers.image.licenses=Apache-2.0 >/dev/null

@@ -3,6 +3,10 @@
 ELSEWHERE = {
     "entrypoint.__main__": "a few lines; every test that starts `python -m entrypoint` runs them, tests/entrypoint/run/test_child.py stops them early",
     "entrypoint.options": "a few declarations; tests/entrypoint/test_cli.py",
+    "entrypoint.site_commands": "tests/entrypoint/test_support.py and tests/entrypoint/run/test_sbom.py type them; doctor: tests/entrypoint/test_cli.py",
+    "entrypoint.doctor.finding": "a record; tests/entrypoint/doctor",
+    "entrypoint.doctor.engine": "tests/entrypoint/doctor/test_doctor.py, with a `docker` that answers as it is told",
+    "entrypoint.probe.containers": "tests/e2e/test_demo.py reads a support archive of a project that ran",
     "entrypoint.process_commands": "tests/entrypoint/test_cli.py and the end-to-end tests start what they become",
     "schemas.history": "tests/entrypoint/run/test_history.py writes, cuts and reads it",
     "schemas.rates": "tests/entrypoint/run/test_rates_file.py, and tests/entrypoint/run/test_calibrate.py measures them",

@@ -58,6 +58,10 @@ class Saves:
         """For processes to hear of the signal and to end, and for trackers that are online."""
         return END_SECONDS + (2 * CLOSE_SECONDS if self.tracked else 0)
 
+    def disk_bytes(self, kept: int) -> int:
+        """Of the checkpoints that stay and the one that is written beside them; 0 where their size is not known."""
+        return int((kept + 1) * self.gib * GIB)
+
     @property
     def words(self) -> str:
         """For people."""

@@ -120,7 +120,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     step = make_step(
         job, f"{adapter.kind} on {facts.device}", f"{spec.name}/train", facts, inputs, roles_of(spec), _wanted(spec),
         launcher=engine.launcher(fit.load, stop, spec.hardware.rendezvous, spec.name), environment=engine.environment(facts, fit.load, job.deterministic),
-        stop_seconds=stop, work=_work(spec, job, inputs),
+        stop_seconds=stop, work=_work(spec, job, inputs), disk_bytes=saves.disk_bytes(job.keep),
     )  # fmt: skip
     return Plan(name=spec.name, steps=(step,), decisions=tuple(decisions), engine=settings)
 

@@ -61,7 +61,12 @@ def visible(ids: Sequence[str], wanted: str | None) -> list[int]:
 
 def in_container() -> bool:
     """Whether this process runs inside one of the images."""
-    return "CAISSON_IMAGE" in os.environ
+    return image() is not None
+
+
+def image() -> str | None:
+    """Name of the image that this process runs in; None outside of them."""
+    return os.environ.get("CAISSON_IMAGE")
 
 
 def key_file() -> Path | None:
@@ -72,3 +77,13 @@ def key_file() -> Path | None:
         return path if path.exists() and (in_container() or os.access(path, os.R_OK)) else None
     except OSError:
         return None
+
+
+def door() -> tuple[str, str]:
+    """Address and port at which Compose publishes the gateway, from BIND and PORT."""
+    return os.environ.get("BIND") or "127.0.0.1", os.environ.get("PORT") or "8000"
+
+
+def project() -> str:
+    """Name of the Compose project, from PROJECT."""
+    return os.environ.get("PROJECT") or "caisson"

@@ -23,8 +23,8 @@ class BadHeader(Exception):
     """What is wrong with the file."""
 
 
-def check_safetensors(path: Path) -> None:
-    """Raise BadHeader for the first thing that does not fit."""
+def check_safetensors(path: Path) -> frozenset[str]:
+    """Names of its tensors. Raises BadHeader for the first thing that does not fit."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(8)
@@ -42,6 +42,7 @@ def check_safetensors(path: Path) -> None:
     end = _check_tensors(header)
     if 8 + length + end != size:
         raise BadHeader(f"its header describes {8 + length + end} bytes, the file has {size}: cut off, or something is hidden behind the tensors")
+    return frozenset(header) - {"__metadata__"}
 
 
 def _check_tensors(header: dict[str, Any]) -> int:
@@ -65,7 +66,7 @@ def _span(name: str, entry: Any) -> tuple[int, int]:
         raise BadHeader(f"tensor {name!r} lacks dtype, shape or data_offsets") from None
     if not all(type(n) is int and n >= 0 for n in numbers):  # bool is an int too, and true is no size
         raise BadHeader(f"tensor {name!r} has a size that is not a whole number")
-    if dtype not in BITS:
+    if not isinstance(dtype, str) or dtype not in BITS:
         raise BadHeader(f"tensor {name!r} has the unknown type {dtype!r}")
     wanted = math.prod(shape) * BITS[dtype]
     if begin > end or (end - begin) * 8 != wanted:

@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import struct
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 
 from entrypoint.run.gguf_header import BadGguf, check_gguf_header
 from entrypoint.run.safetensors_header import BadHeader, check_safetensors
+from entrypoint.run.sniff import sniff
 from schemas.errors import GateRefused, MachineError
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken")
@@ -46,6 +46,9 @@ AS_PUBLISHED = "bring the whole folder as it was published"
 READ_CODE = "read that code, then write model.trust_remote_code: true, or use a model without code"
 """The fix for a model that brings code."""
 
+INDEX = "model.safetensors.index.json"
+"""Which shard holds which tensor."""
+
 GGUF_VERSIONS = (2, 3)
 """Versions that the gguf package reads (gguf.constants, READER_SUPPORTED_VERSIONS)."""
 
@@ -66,7 +69,7 @@ def scan_model(folder: Path, shown: str, trust_remote_code: bool) -> Found:
     for path in found.files:
         if path.endswith(".json"):
             check_json(folder / path, f"{shown}/{path}", trust_remote_code)
-        elif not path.endswith(".safetensors") and (what := _sniff(folder / path)):
+        elif not path.endswith(".safetensors") and (what := sniff(folder / path)):
             raise GateRefused(f"{shown}/{path} is {what}, whatever its name says", "remove it, or get the file from where the model was published")
     check_weights(folder, found.files, shown)
     return found
@@ -108,7 +111,7 @@ def belongs(path: str, trust_remote_code: bool) -> bool:
 
 def is_weight(path: str) -> bool:
     """Whether a loader starts from this file."""
-    return path in ("model.safetensors", "model.safetensors.index.json")
+    return path in ("model.safetensors", INDEX)
 
 
 def unreadable(error: OSError) -> NoReturn:
@@ -157,7 +160,7 @@ def check_json(path: Path, shown: str, trust_remote_code: bool) -> None:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise GateRefused(f"{shown} is {_sniff(path) or f'not valid JSON: {error}'}", AS_PUBLISHED) from None
+        raise GateRefused(f"{shown} is {sniff(path) or f'not valid JSON: {error}'}", AS_PUBLISHED) from None
     if is_config and not isinstance(content, dict):
         raise GateRefused(f"{shown} is not a JSON object", AS_PUBLISHED)
     if not trust_remote_code and _names_code(content):
@@ -181,25 +184,37 @@ def _check_sizes(config: dict[str, Any], shown: str) -> None:
 
 
 def check_weights(folder: Path, files: tuple[str, ...], shown: str) -> None:
-    """Raise GateRefused where an index names a shard that is not there, or a safetensors file is not what its header says."""
-    if "model.safetensors.index.json" in files:
-        shards = json.loads((folder / "model.safetensors.index.json").read_bytes()).get("weight_map")
-        if not isinstance(shards, dict) or not shards or not all(isinstance(s, str) for s in shards.values()):
-            raise GateRefused(f"{shown}/model.safetensors.index.json has no weight_map", AS_PUBLISHED)
-        for shard in sorted(set(shards.values())):
-            if "/" in shard or "\\" in shard or shard.startswith("."):
-                raise GateRefused(f"{shown}/model.safetensors.index.json names {shard!r}, which is not a file of this folder", AS_PUBLISHED)
-            if shard not in files:
-                raise GateRefused(f"{shown}/{shard} is missing; model.safetensors.index.json names it", "bring every shard of the model")
+    """Raise GateRefused where an index names what is not there, or a safetensors file is not what its header says."""
+    shards = _check_index(folder, files, shown) if INDEX in files else {}
     for path in (f for f in files if f.endswith(".safetensors")):
         try:
-            check_safetensors(folder / path)
+            held = check_safetensors(folder / path)
         except BadHeader as error:
-            what = _sniff(folder / path)
+            what = sniff(folder / path)
             raise GateRefused(
                 f"{shown}/{path}: {f'this is {what}' if what else error}",
                 "copy or download the file again; its size and hash are on the page it was published on",
             ) from None
+        if lost := sorted(name for name, shard in shards.items() if shard == path and name not in held):
+            raise GateRefused(f"{shown}/{path} does not hold {lost[0][:100]!r}, though {INDEX} says so", AS_PUBLISHED)
+
+
+def _check_index(folder: Path, files: tuple[str, ...], shown: str) -> dict[str, str]:
+    """Tensor -> shard. Its total_size is not compared: publishers count tied weights once or twice; that it is a size is."""
+    index = json.loads((folder / INDEX).read_bytes())
+    shards = index.get("weight_map")
+    if not isinstance(shards, dict) or not shards or not all(isinstance(s, str) for s in shards.values()):
+        raise GateRefused(f"{shown}/{INDEX} has no weight_map", AS_PUBLISHED)
+    said = index.get("metadata")
+    size = said.get("total_size", 1) if isinstance(said, dict) else 1
+    if type(size) not in (int, float) or not 0 < size < 2**63:
+        raise GateRefused(f"{shown}/{INDEX}: total_size is {str(size)[:40]}, which no model has", AS_PUBLISHED)
+    for shard in sorted(set(shards.values())):
+        if "/" in shard or "\\" in shard or shard.startswith("."):
+            raise GateRefused(f"{shown}/{INDEX} names {shard!r}, which is not a file of this folder", AS_PUBLISHED)
+        if shard not in files:
+            raise GateRefused(f"{shown}/{shard} is missing; {INDEX} names it", "bring every shard of the model")
+    return shards
 
 
 def check_gguf(path: Path) -> None:
@@ -208,7 +223,7 @@ def check_gguf(path: Path) -> None:
         head = stream.read(24)
     if head[:4] != b"GGUF":
         raise GateRefused(
-            f"{path} does not start with GGUF: it is {_sniff(path) or 'something else'}",
+            f"{path} does not start with GGUF: it is {sniff(path) or 'something else'}",
             "download the file again; a page of HTML or a Git LFS pointer is often saved in its place",
         )
     if len(head) < 24:
@@ -240,25 +255,7 @@ def _names_code(content: Any) -> bool:
 
 
 def _holds_pickle(path: Path) -> bool:
-    return not path.name.endswith(".safetensors") and "pickle" in _sniff(path)
-
-
-def _sniff(path: Path) -> str:
-    """In words, where a file starts like a pickle (protocol 2 and later: 0x80 and the version) or an archive; empty otherwise."""
-    with path.open("rb") as stream:
-        head = stream.read(8)
-    if len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5:
-        return "a pickle"
-    if head.startswith(b"PK\x03\x04"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                inside = archive.namelist()
-        except (zipfile.BadZipFile, NotImplementedError):
-            return "a damaged zip archive"
-        return "a zip archive with a pickle (data.pkl)" if any(n.endswith(".pkl") for n in inside) else "a zip archive"
-    if head.startswith(b"version "):
-        return "a Git LFS pointer, not the file itself"
-    return ""
+    return not path.name.endswith(".safetensors") and "pickle" in sniff(path)
 
 
 def _fix_without_config(names: tuple[str, ...], shown: str) -> str:

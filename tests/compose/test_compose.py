@@ -153,7 +153,20 @@ def test_stages_with_work_to_keep_get_time_to_stop() -> None:
 def test_healthcheck() -> None:
     check = SERVICES["serve"]["healthcheck"]
     assert check["test"] == ["CMD", "/opt/caisson/venv/bin/python", "-m", "entrypoint.run.ready"]
-    assert [name for name in SERVICES if "healthcheck" in SERVICES[name]] == ["serve"]
+    assert [name for name in SERVICES if "healthcheck" in SERVICES[name]] == ["serve", "gateway"], "what runs on; a stage that ends has its exit code"
+
+
+@each_service
+def test_memory_has_a_limit(name: str) -> None:
+    """plan, status and doctor have that of the stages: they plan with the memory that they see."""
+    assert SERVICES[name]["mem_limit"] == ("1g" if name == "gateway" else "${MEMORY_LIMIT:-0}")
+
+
+@needs_compose
+def test_memory_limit_reaches_every_stage() -> None:
+    limits = {name: int(service["mem_limit"]) for name, service in config("cpu", MEMORY_LIMIT="1500m")["services"].items()}
+    assert limits == {name: 2**30 if name == "gateway" else 1500 * 2**20 for name in SERVICES}
+    assert int(config("cpu")["services"]["train"].get("mem_limit", 0)) == 0
 
 
 def test_secrets_are_files_and_reach_who_needs_them() -> None:

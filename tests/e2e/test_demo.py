@@ -7,8 +7,10 @@ import json
 import re
 import shutil
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import openai
@@ -141,6 +143,19 @@ def test_the_server_runs_with_few_rights_and_no_way_out(project: Project, client
     assert seen["Config"]["User"] == "10001:10001" and host["Init"]
     ports = {port: [binding["HostIp"] for binding in bindings] for port, bindings in (host["PortBindings"] or {}).items()}
     assert ports == ({"8000/tcp": ["127.0.0.1"]} if service == "gateway" else {})
+
+
+def test_support_archive_of_a_project_that_runs(project: Project, client: openai.OpenAI, tmp_path: Path) -> None:
+    """Containers and logs are in it; the key and what was asked are not."""
+    ask(client, "Where is the whispered word xyzzy kept?")
+    project.run(".venv/bin/caisson", "support", "specs/demo.yaml", "--output", str(tmp_path / "s.tar.gz"))
+    with tarfile.open(tmp_path / "s.tar.gz") as archive:
+        parts = {member.name.partition("/")[2]: archive.extractfile(member).read().decode() for member in archive.getmembers()}  # type: ignore[union-attr]
+    assert any(name.startswith("containers/") and "gateway" in name and "request" in text for name, text in parts.items())
+    assert any(name.endswith(".json") and "serve" in name and json.loads(text)["State"]["Status"] == "running" for name, text in parts.items())
+    whole = "\n".join(parts.values())
+    assert "xyzzy" not in whole
+    assert (ROOT / "secrets/api_key").read_text(encoding="utf-8").strip() not in whole
 
 
 def test_sigterm_lets_a_request_in_flight_finish(project: Project, client: openai.OpenAI) -> None:

@@ -22,7 +22,24 @@ T4 = ROOT / "tests" / "facts" / "t4.json"
 
 
 def test_commands() -> None:
-    stages = {*STAGES, "validate", "plan", "gateway", "ask", "status", "exports", "promote", "rollback", "doctor", "facts", "schema", "anatomy", "calibrate"}
+    stages = {
+        *STAGES,
+        "validate",
+        "plan",
+        "gateway",
+        "ask",
+        "status",
+        "exports",
+        "promote",
+        "rollback",
+        "doctor",
+        "support",
+        "sbom",
+        "facts",
+        "schema",
+        "anatomy",
+        "calibrate",
+    }
     assert set(cli.commands) == stages
     assert all(command.help for command in cli.commands.values())
 

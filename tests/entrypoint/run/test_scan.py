@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import zipfile
+from pathlib import Path
 
 import pytest
 from model_folder import CONFIG, model_files, safetensors, tensor, write
@@ -15,6 +16,8 @@ from entrypoint.run.scan import check_gguf, choose, scan_model
 from schemas.errors import GateRefused
 
 PICKLE = pickle.dumps({"w": [1.0]}, protocol=2)
+OLD_PICKLE = pickle.dumps(Path("harmless"), protocol=0)
+"""Without a mark at its start."""
 
 
 def zipped(*names):
@@ -71,6 +74,19 @@ BAD = {
     ),
     "shard outside": ({"model.safetensors.index.json": b'{"weight_map": {"w": "../other/model.safetensors"}}'}, "not a file of this folder"),
     "index empty": ({"model.safetensors.index.json": b'{"weight_map": {}}'}, "no weight_map"),
+    "index names a tensor that its shard does not hold": (
+        {"model.safetensors.index.json": b'{"weight_map": {"w": "model.safetensors", "lost": "model.safetensors"}}'},
+        "model.safetensors does not hold 'lost', though model.safetensors.index.json says so",
+    ),
+    **{
+        f"index claims {size}": (
+            {"model.safetensors.index.json": b'{"metadata": {"total_size": %s}, "weight_map": {"w": "model.safetensors"}}' % size},
+            "total_size is",
+        )
+        for size in (b"-1", b"0", b'"24"', b"true", b"1e300", b"[]")
+    },
+    "old pickle named vocabulary": ({"vocab.txt": OLD_PICKLE}, "vocab.txt is a pickle"),
+    "old pickle named template": ({"chat_template.jinja": OLD_PICKLE}, "chat_template.jinja is a pickle"),
     "no tokenizer": ({"tokenizer.json": None}, "no tokenizer: neither tokenizer.json, tekken.json"),
     "tokenizer empty": ({"tokenizer.json": b"{}"}, "tokenizer.json describes no tokenizer"),
     "tokenizer a list": ({"tokenizer.json": b"[]"}, "tokenizer.json describes no tokenizer"),
@@ -118,7 +134,7 @@ def test_good_folder_passes(tmp_path):
 
 def test_shards_pass(tmp_path):
     one = model_files()["model.safetensors"]
-    index = {"weight_map": {"w": "a-1.safetensors", "v": "a-2.safetensors"}}
+    index = {"weight_map": {"w": "a-1.safetensors", "v": "a-2.safetensors"}, "metadata": {"total_size": 48.0}}
     changes = {"model.safetensors": None, "a-1.safetensors": one, "a-2.safetensors": one, "model.safetensors.index.json": json.dumps(index).encode()}
     assert "a-2.safetensors" in scan_model(folder_with(tmp_path, changes), "/models/m", False).files
 

@@ -1,5 +1,7 @@
 """Each finding with its fix, where it makes sense."""
 
+import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,18 @@ NPU = Accelerator(kind="npu", name="Ascend 910B3", memory_gib=64)
 ANSWERS = """case "$1" in version) echo {version};; info) echo '{{"{runtime}": {{}}, "runc": {{}}}}';; compose) echo {compose};; esac"""
 
 
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A `docker` that answers with these versions."""
     monkeypatch.delenv("CAISSON_IMAGE", raising=False)
     monkeypatch.setenv("GATEWAY_SECRETS", str(tmp_path))
+    monkeypatch.setenv("PORT", str(free_port()))
     (tmp_path / "bin").mkdir()
 
     def answers(version: str = "26.1.5", compose: str = "2.26.1-4", runtime: str = "nvidia") -> None:
@@ -36,12 +45,13 @@ def by_check(store: Path, facts: Facts = GOOD) -> dict[str, Finding]:
     found = examine(facts, store)
     assert all(f.fix for f in found if f.state != "ok"), "each finding has its fix"
     assert all(not f.fix for f in found if f.state == "ok")
+    assert all(re.fullmatch(r"D[1-5]0[0-9]", f.code) for f in found)
     return {f.check: f for f in found}
 
 
 def test_all_is_well_on_a_host(docker, tmp_path: Path) -> None:
     found = by_check(tmp_path)
-    assert list(found) == ["engine", "compose", "GPU", "disk", "memory", "store"]
+    assert list(found) == ["engine", "compose", "GPU", "disk", "inodes", "memory", "open files", "clock", "store", "port"]
     assert {f.state for f in found.values()} == {"ok"}
 
 
@@ -53,7 +63,7 @@ def test_api_keys(docker, tmp_path: Path, content: str, state: str) -> None:
 
 def test_in_a_container_no_engine_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CAISSON_IMAGE", "train")
-    assert list(by_check(tmp_path)) == ["GPU", "disk", "memory", "store", "shared memory"]
+    assert list(by_check(tmp_path)) == ["GPU", "disk", "inodes", "memory", "open files", "clock", "store", "shared memory"]
 
 
 @pytest.mark.parametrize(
@@ -133,3 +143,10 @@ def test_store_that_cannot_be_written(docker) -> None:
     found = by_check(Path("/proc/1/store"))["store"]
     assert (found.state, found.found) == ("fail", "/proc/1/store is not writable")
     assert "10001" in found.fix
+
+
+def test_every_code_is_listed_in_the_docs_and_means_one_check() -> None:
+    root = Path(__file__).resolve().parents[3]
+    used = {code for path in (root / "entrypoint" / "doctor").glob("*.py") for code in re.findall(r'"(D\d{3})"', path.read_text())}
+    listed = re.findall(r"^\| (D\d{3}) \|", (root / "docs" / "doctor.md").read_text(), re.MULTILINE)
+    assert sorted(used) == listed
