@@ -40,6 +40,7 @@ class Setting(Record):
     precision: Text
     optimizer: Text
     gradient_checkpointing: bool
+    kernels: Text = "torch"
     micro_batch: Annotated[int, Field(ge=1)]
     accumulation: Annotated[int, Field(ge=1)]
     length: Annotated[int, Field(ge=1)]

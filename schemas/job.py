@@ -211,6 +211,9 @@ class TrainJob(Record):
     """Tokens of a pack, which then stands for a row here; None: rows are padded to the longest of a micro-batch."""
 
     gradient_checkpointing: bool
+    kernels: Literal["torch", "liger"] = "torch"
+    """Who computes norms, rotary embeddings and the MLP's gate."""
+
     checkpoint_every: int
     """Optimizer steps."""
 
@@ -257,6 +260,7 @@ HOW = (
     "validation_rows",
     "accumulation",
     "gradient_checkpointing",
+    "kernels",
     "deterministic",
 )
 """Fields of a TrainJob that another machine may decide otherwise and still go on from its checkpoints, if not bit for bit."""

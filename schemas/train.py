@@ -122,6 +122,10 @@ class Train(Section):
     gradient_checkpointing: Auto[bool] = None
     """Recompute activations instead of keeping them: less memory, about a third slower. auto: whichever is faster with the rows that fit at once."""
 
+    kernels: Auto[Literal["torch", "liger"]] = None
+    """Who computes norms, rotary embeddings and the MLP's gate: transformers' own code, or Liger's Triton kernels, which are for GPUs. auto: whichever is
+    faster where Liger's were measured for this kind of model; torch with `deterministic: true`."""
+
     checkpoint: Checkpoint = Checkpoint()
     """When and how many checkpoints are kept."""
 

@@ -23,7 +23,7 @@ def load_of(row: dict[str, Any]) -> Load:
     return Load(
         row["adapter"], row.get("rank", 16), "bf16", "single", 1, row["batch"], row["length"], row["checkpointing"], on_gpu=True,
         logits="chunks" if row["loss"] == "chunked" else "plain", accumulates=bool(row.get("accumulated")), padded=bool(row.get("padded")),
-        dropout=bool(row.get("dropout")),
+        dropout=bool(row.get("dropout")), kernels=row.get("kernels", "torch"),
     )  # fmt: skip
 
 

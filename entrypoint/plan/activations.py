@@ -18,7 +18,8 @@ def layer_bytes(shape: ModelShape, load: Load) -> int:
     """Kept of one layer, a token; without what depends on a row's length."""
     if isinstance(shape, CountedShape) and not shape.plain:
         return seen_bytes(shape, load)
-    return _norms(shape, load) + _inputs(shape, load) + _attention(shape, load) + 3 * load.width * shape.intermediate + _heads_norms(shape, load)
+    gate = (2 if load.kernels == "liger" else 3) * load.width * shape.intermediate  # gate and up; torch also keeps what the activation made of the gate
+    return _norms(shape, load) + _inputs(shape, load) + _attention(shape, load) + gate + _heads_norms(shape, load)
 
 
 def seen_bytes(shape: CountedShape, load: Load) -> int:
@@ -35,7 +36,9 @@ def seen_bytes(shape: CountedShape, load: Load) -> int:
 
 
 def _norms(shape: ModelShape, load: Load) -> int:
-    """Two RMSNorms: the input in fp32 and a root; and what a trained scale multiplies."""
+    """Two RMSNorms: the input in fp32 and a root; and what a trained scale multiplies. Liger keeps the input as it is."""
+    if load.kernels == "liger":
+        return 2 * (stream_bytes(shape, load) + 4)
     trained = load.adapter in OWN_WEIGHTS
     return 2 * (4 * shape.hidden + 4) + (2 * stream_bytes(shape, load) if trained else 0)
 
@@ -67,6 +70,8 @@ def _heads_norms(shape: ModelShape, load: Load) -> int:
     if not shape.head_norms:
         return 0
     wide = (shape.heads + shape.kv_heads) * shape.head_dim
+    if load.kernels == "liger":
+        return load.width * wide + 4 * (shape.heads + shape.kv_heads)
     return 4 * wide + 4 * (shape.heads + shape.kv_heads) + (load.width * wide if load.adapter in OWN_WEIGHTS else 0)
 
 
@@ -95,6 +100,10 @@ def moving_bytes(shape: ModelShape, load: Load) -> int:
     An adapter's input in fp32 and its gradient in 16 bits, and five vectors of the stream; weights of the model's own want two gradients of the MLP's width.
     """
     h, m = shape.hidden, shape.intermediate
+    if load.kernels == "liger":  # norms and the gate go back in place
+        if load.adapter in OWN_WEIGHTS:
+            return load.width * (m + h) + 2 * stream_bytes(shape, load)
+        return 6 * m + 6 * h if load.casts else load.width * (2 * m + 4 * h)
     if load.adapter in OWN_WEIGHTS:
         return 2 * load.width * m + 2 * stream_bytes(shape, load)
     if load.casts:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from entrypoint.plan.adapter import adapter_kinds, experts_of, goes_with, layers_of, rank_of, tables_of
 from entrypoint.plan.batch import Rows
+from entrypoint.plan.kernels import kernel_kinds
 from entrypoint.plan.load import Load
 from entrypoint.plan.method import needs_of, teacher_weights
 from entrypoint.plan.offload import AUTOMATIC
@@ -30,6 +31,7 @@ def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Loa
     if wanted == "fsdp" and precision == "fp16":
         raise UsageError("hardware.strategy: fsdp does not scale losses, which fp16 needs", "use strategy: zero3, or ddp, with fp16")
     recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
+    kinds = kernel_kinds(spec, facts)
     found = []
     for kind in adapter_kinds(spec):
         needs = needs_of(spec.method, kind)
@@ -45,7 +47,7 @@ def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Loa
                 dropout=bool(getattr(spec.adapter, "dropout", 0.0)), validation_rows=spec.train.validation.batch_rows or 0,
                 flash=has_flash(facts), row=rows.inside,
             )  # fmt: skip
-            found += [replace(made, gradient_checkpointing=again) for again in recompute]
+            found += [replace(made, gradient_checkpointing=again, kernels=kernels) for again in recompute for kernels in kinds]
     return found
 
 

@@ -33,7 +33,7 @@ def setting(load: Load, config: dict[str, Any], facts: Facts, method: str, accum
     return Setting(
         config=config_digest(config), device=device, method=method, adapter=load.adapter, adapter_rank=None if load.adapter in OWN_WEIGHTS else load.rank, strategy=load.strategy,
         offload=load.offload, ranks=load.ranks, nodes=load.nodes, precision=load.precision, optimizer=load.optimizer,
-        gradient_checkpointing=load.gradient_checkpointing, micro_batch=load.micro_batch, accumulation=accumulation, length=load.length,
+        gradient_checkpointing=load.gradient_checkpointing, kernels=load.kernels, micro_batch=load.micro_batch, accumulation=accumulation, length=load.length,
     )  # fmt: skip
 
 

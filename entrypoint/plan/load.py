@@ -73,6 +73,9 @@ class Load:
     dropout: bool = False
     """Of the adapter's inputs."""
 
+    kernels: Literal["torch", "liger"] = "torch"
+    """Of norms, rotary embeddings and the MLP's gate."""
+
     row: int = 0
     """Tokens of the longest row of a pack, which attention does not look beyond; 0: as long as `length`."""
 

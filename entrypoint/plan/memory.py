@@ -24,6 +24,9 @@ BUCKET = 200_000_000
 PROCESS_GIB = 0.6
 """Python, torch and the trainer's libraries before there is a model, with what a first step adds; measured: bench/processes."""
 
+WORKSPACES = 2 * 32 * 2**20
+"""cuBLAS keeps 32 MiB for each thread that multiplies (torch, CUDABlas.cpp, on Hopper; less on older cards): the forward and the backward one."""
+
 CONTEXT_GIB = 0.9
 """CUDA context with its kernels, workspaces of cuBLAS, buffers of NCCL: outside of torch's allocator. Not measured for each card."""
 
@@ -68,6 +71,8 @@ def standing_bytes(shape: ModelShape, load: Load) -> dict[str, float]:
         terms["optimizer"] = optimizer_bytes(shape, load) * (part if load.shards("optimizer") > 1 else 1.0)
         if load.by_deepspeed:
             terms["fp32 weights"] = 4.0 * trained * part
+    if load.on_gpu:
+        terms["cuBLAS workspaces"] = float(WORKSPACES)
     if load.copy:
         terms["frozen copy"] = base_bytes(shape, load) * weights
     if load.teacher:
@@ -148,10 +153,10 @@ def _last_gradients(shape: ModelShape, load: Load) -> float:
 
 
 def _table_gradients(shape: ModelShape, load: Load) -> float:
-    """Beside those of the weights: autograd makes the input table's, and adds it to the head's where they are one, in new memory."""
+    """Beside those of the weights: autograd makes the input table's before it adds it to the head's where they are one, in place, or to what was accumulated."""
     if load.adapter != "full" and not load.tables:
         return 0.0
-    tables = (2 if shape.tied else 0) + (1 if load.accumulates else 0)
+    tables = (1 if shape.tied else 0) + (1 if load.accumulates else 0)
     return float(tables * trained_width(load) * shape.vocabulary * shape.hidden)
 
 

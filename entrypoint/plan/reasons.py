@@ -10,6 +10,7 @@ from entrypoint.plan.choose import Option, against, rounded
 from entrypoint.plan.history import Expected
 from entrypoint.plan.load import Load
 from entrypoint.plan.offload import why_strategy
+from entrypoint.plan.tables import KERNELS
 from schemas.facts import Facts
 from schemas.plan import Decision
 from schemas.rates import Rates
@@ -100,12 +101,28 @@ def show_choice(spec: Spec, facts: Facts, found: list[Option], chosen: Option) -
             field="train.gradient_checkpointing", value=str(load.gradient_checkpointing).lower(),
             why=again + _beside(_same(found, chosen, "adapter", "strategy"), chosen, lambda one: one.gradient_checkpointing, _recomputes),
         ),
+        *_show_kernels(spec, found, chosen),
+    ]  # fmt: skip
+
+
+def _show_kernels(spec: Spec, found: list[Option], chosen: Option) -> list[Decision]:
+    """Nothing where there was nothing to choose and nothing was said: on CPUs, and for models without Liger's kernels."""
+    if spec.train.kernels is None and not any(option.load.kernels == "liger" for option in found):
+        return []
+    load = chosen.load
+    why = "set in the spec" if spec.train.kernels else "the faster" if chosen.speed else "as they come: no rates are known"
+    return [
+        Decision(
+            field="train.kernels", value=load.kernels,
+            why=why + _beside(_same(found, chosen, "adapter", "strategy"), chosen, lambda one: one.kernels, lambda one: f"{one.kernels}, {one.micro_batch} at once,"),
+            source="Liger " + KERNELS["liger"]["version"] if load.kernels == "liger" else "",
+        )
     ]  # fmt: skip
 
 
 def larger_parts(found: list[Option], chosen: Option) -> str:
     """The next number of rows at once that is larger, and why it was not taken; empty without one."""
-    same = _same(found, chosen, "adapter", "strategy", "gradient_checkpointing")
+    same = _same(found, chosen, "adapter", "strategy", "gradient_checkpointing", "kernels")
     larger = [option for option in same if option.load.micro_batch > chosen.load.micro_batch]
     if not larger:
         return ""

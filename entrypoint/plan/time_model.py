@@ -44,13 +44,13 @@ def step_speed(shape: ModelShape, load: Load, rates: Rates, accumulation: int, t
     parts = {
         "matrix products": at_once * whole.products / (rate * reach),
         "attention": at_once * _attention(there + again, back, rate),
-        "everything else": at_once * whole.traffic * TIME["traffic"]["reach"] / memory,
+        "everything else": at_once * whole.traffic * _of_kernels("traffic", load) / memory,
         "weights": _weights_seconds(shape, load, memory),
     }
     busy = sum(parts.values())
-    launches = TIME["launches"]["reach"] * whole.kernels * rates.launch_us * 1e-6
-    if launches > busy:
-        parts["waiting for launches"] = launches - busy
+    waiting = _waiting(busy, _launching(shape, load, there, back, loss) * rates.launch_us * 1e-6)
+    if waiting > 0.01 * busy:
+        parts["waiting for launches"] = waiting
     hidden = TIME["overlap"]["value"] * busy * (back.products + again.products) / max(1.0, whole.products)
     each, once = _collectives(shape, load, rates)
     parts["between processes"] = max(0.0, each - hidden)
@@ -58,6 +58,28 @@ def step_speed(shape: ModelShape, load: Load, rates: Rates, accumulation: int, t
     found["between processes"] += max(0.0, once - hidden)
     found["optimizer"] = _optimizer(shape, load, rates, memory)
     return Speed({name: seconds for name, seconds in found.items() if seconds}, tokens)
+
+
+def _launching(shape: ModelShape, load: Load, there: Pass, back: Pass, loss: Pass) -> float:
+    """Small operations' worth of time that the program needs to start what the GPU does; as many for one row as for many. Recomputation goes
+    through Python for every tensor that is kept; a 4-bit map is a handful of calls where another is one."""
+    table = TIME["launches"]
+    reach = _of_kernels("launches", load)
+    forth, backwards = table["four bits"] if load.adapter == "qlora" else (0, 0)
+    started = reach * there.kernels + shape.layers * forth
+    return float(started * (1 + table["recomputed"] * load.gradient_checkpointing) + reach * (back.kernels + loss.kernels) + shape.layers * backwards)
+
+
+def _of_kernels(part: str, load: Load) -> float:
+    """How much of what was counted in transformers' own code there is."""
+    table, kind = TIME[part], "own" if load.adapter in OWN_WEIGHTS else "adapter"
+    return float(table[kind] * (table["liger"][kind] if load.kernels == "liger" else 1.0))
+
+
+def _waiting(busy: float, launches: float) -> float:
+    """Seconds that a GPU stands idle. Where both take about as long neither is always ahead: the powers of both are added."""
+    power = TIME["launches"]["power"]
+    return float((busy**power + launches**power) ** (1 / power) - busy)
 
 
 def _tflops(rates: Rates, precision: str) -> float:

@@ -100,6 +100,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         accumulation=accumulation,
         pack_length=rows.pack,
         gradient_checkpointing=fit.load.gradient_checkpointing,
+        kernels=fit.load.kernels,
         checkpoint_every=checkpoint_every(spec, rows, micro * accumulation * fit.load.ranks, saves, decisions),
         checkpoint_seconds=60 * spec.train.checkpoint.every_minutes if spec.train.checkpoint.every_minutes else None,
         checkpoint_apart=None if spec.train.checkpoint.every else saves.apart,

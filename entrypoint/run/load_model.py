@@ -12,7 +12,20 @@ def load_for_training(folder: Path, job: TrainJob) -> Any:
     """The base as it is trained: fp32 masters for full weights, the run's precision for frozen ones, NF4 under QLoRA."""
     model = load_base(folder, **base_options(job))
     model.config.use_cache = False
+    if job.kernels == "liger":
+        use_liger(model)
     return model
+
+
+def use_liger(model: Any) -> None:
+    """Liger's kernels for norms, rotary embeddings and the MLP's gate; head and loss stay as they are. Raises UsageError where it has none for this model."""
+    from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN, _apply_liger_kernel_to_instance
+
+    if model.config.model_type not in MODEL_TYPE_TO_APPLY_LIGER_FN:  # it would only log
+        raise UsageError(f"train.kernels: liger has no kernels for model type {model.config.model_type}", "write kernels: torch, or leave it out")
+    _apply_liger_kernel_to_instance(model=model, cross_entropy=False, fused_linear_cross_entropy=False)
+    if not any(module.forward.__module__.startswith("liger_kernel") for module in model.modules()):
+        raise UsageError(f"train.kernels: liger changed nothing of this {type(model).__name__}", "write kernels: torch, or leave it out")
 
 
 def thawed(model: Any, job: TrainJob) -> Any:

@@ -40,5 +40,5 @@ def setting_of(task: Task, job: TrainJob, rows_at_once: int | None) -> Setting:
         config=config_digest(config), device=torch.cuda.get_device_name() if job.device == "cuda" else cpu_name(torch.get_num_threads()),
         method=job.method.kind, adapter=job.adapter.kind, adapter_rank=job.adapter.rank, strategy=job.strategy, offload=job.offload, ranks=job.ranks,
         nodes=job.nodes, precision=job.precision, optimizer=job.optimisation.optimizer, gradient_checkpointing=job.gradient_checkpointing,
-        micro_batch=rows, accumulation=-(-job.micro_batch * job.accumulation // rows), length=job.pack_length or longest,
+        kernels=job.kernels, micro_batch=rows, accumulation=-(-job.micro_batch * job.accumulation // rows), length=job.pack_length or longest,
     )  # fmt: skip

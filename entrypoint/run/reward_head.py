@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from entrypoint.run.load_model import base_options, load_base, placed
+from entrypoint.run.load_model import base_options, load_base, placed, use_liger
 from entrypoint.run.targets import HEAD
 from schemas.job import TrainJob
 
@@ -25,6 +25,8 @@ def load_with_new_head(folder: Path, job: TrainJob) -> Any:
     model = load_judge(folder, is_new=True, **options)
     getattr(model, HEAD).to(torch.float32)  # it is trained, and bf16 updates get lost
     model.config.use_cache = False
+    if job.kernels == "liger":
+        use_liger(model)
     return model
 
 

@@ -1,5 +1,6 @@
 """Prepared shards as rows for a trainer."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def token_rows(folder: Path, split: str, kind: RowKind = "text") -> PreparedRows
 def rows_of_shards(shards: list[dict[str, np.ndarray]], kind: RowKind, where: str) -> PreparedRows:
     """The same of shards that are read; there is at least one."""
     disable_progress_bars()
-    rows: PreparedRows = PreparedRows(InMemoryTable(pa.concat_tables([_table(shard, kind, where) for shard in shards]))).with_format("numpy")
+    table = InMemoryTable(pa.concat_tables([_table(shard, kind, where) for shard in shards]))
+    # Without a fingerprint `datasets` pickles the whole table to make one; nothing here is cached by it.
+    rows: PreparedRows = PreparedRows(table, fingerprint=sha256(where.encode()).hexdigest()[:16]).with_format("numpy")
     return rows
 
 

@@ -66,7 +66,7 @@ def test_no_decisions_no_empty_table(capsys: pytest.CaptureFixture[str]) -> None
 def test_text_is_shown_as_it_is(capsys: pytest.CaptureFixture[str], text: str) -> None:
     plan = Plan(name="n", steps=(step(title=text),), decisions=(Decision(field="f", value=text, why=text, source=text),), waiting=(text,))
     assert shown(plan, capsys).count(text) == 5
-    show_table(("a", "b", "c"), [(text, text, text)], {})
+    show_table(("a", "b", "c"), [(text, text, text)])
     assert capsys.readouterr().out.count(text) == 3
 
 
@@ -90,7 +90,7 @@ def test_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
-    show_table(("check", "state", "found"), [("disk", "ok", "9 GiB"), ("a longer one", "fail", "")], {"ok": "green", "fail": "red"})
+    show_table(("check", "state", "found"), [("disk", "ok", "9 GiB"), ("a longer one", "fail", "")])
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
         "check         state  found",
         "disk          ok     9 GiB",
@@ -102,7 +102,7 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_path_of_an_artifact_is_in_one_piece_where_there_is_room(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     path, why = "my-model-v2/prepared/13ad7615b1bba93f", "2026-11-25 23:33:22 UTC, 0.1 MB"
-    show_table(("stage", "state", "artifact", "why"), [("prepare answers", "sealed", path, why)], {})
+    show_table(("stage", "state", "artifact", "why"), [("prepare answers", "sealed", path, why)])
     out = capsys.readouterr().out
     assert (path in out) == (columns == 80)
     assert max(map(len, out.splitlines())) <= columns

@@ -39,6 +39,9 @@ KINDS = {
     "single-paged_adamw": (LORA, "single", "bf16, optimizer: paged_adamw"),
     "single-paged_adamw_8bit": (FULL, "single", "bf16, optimizer: paged_adamw_8bit, neftune: 5"),
     "single-qlora-paged_adamw_8bit": (QLORA, "single", "bf16, optimizer: paged_adamw_8bit"),
+    "single-lora-liger": (LORA, "single", "bf16, kernels: liger"),
+    "fsdp-full-liger": (FULL, "fsdp", "bf16, kernels: liger"),
+    "zero3-lora-liger": (LORA, "zero3", "bf16, kernels: liger"),
     "single-adafactor": (FULL, "single", "bf16, optimizer: adafactor"),
     "ddp-muon": (FULL, "ddp", "bf16, optimizer: muon, schedule: wsd"),
 }

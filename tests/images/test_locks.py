@@ -40,7 +40,7 @@ def wanted(path: Path, of: frozenset[Path] = frozenset()) -> list[tuple[str, str
         if line.startswith("-r "):
             found += wanted((path.parent / line[3:].strip()).resolve(), of | {path})
         elif line:
-            match = re.fullmatch(r"([A-Za-z0-9._-]+)\s*(.*)", line)
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[a-z-]+\])?\s*(.*)", line)
             assert match
             found.append((re.sub(r"[._]", "-", match[1]).lower(), match[2]))
     return found

@@ -25,5 +25,8 @@ ACCELERATORS: dict[str, Any] = _table("accelerators.json")
 """Kinds of accelerator: TFLOP/s, memory in GB a second, `link_gb` one way over all links; `words` that their name has; `reached`, the parts of these
 peaks that a training reaches."""
 
+KERNELS: dict[str, Any] = _table("kernels.json")
+"""Model types that kernels beside transformers' own exist for, and of which they were measured."""
+
 TIME: dict[str, Any] = _table("time.json")
 """Factors between a machine's rates and the time of a step."""

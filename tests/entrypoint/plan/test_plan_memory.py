@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from known import LLAMA_8B, ROOT
 
+from entrypoint.plan.fit import fit_of
 from entrypoint.plan.host_memory import host_bytes, serving_bytes_per_token
 from entrypoint.plan.load import GIB, Load
-from entrypoint.plan.memory import BUCKET, PROCESS_GIB, gradient_bytes, live_weights, moments, peak_moment, standing_bytes, training_bytes
+from entrypoint.plan.memory import BUCKET, PROCESS_GIB, WORKSPACES, gradient_bytes, live_weights, moments, peak_moment, standing_bytes, training_bytes
 from entrypoint.plan.model_shape import ModelShape, read_shape
+from schemas.facts import Facts
 
 PLAIN = Load(adapter="lora", rank=16, precision="bf16", strategy="single", ranks=1, micro_batch=1, length=4096, gradient_checkpointing=False, on_gpu=True)
 
@@ -52,12 +54,34 @@ def test_against_an_h100(what: str, measured: float, load: Load, of: ModelShape 
 
 
 def test_against_every_tensor_of_a_real_step() -> None:
-    """bench/memory counted the live tensors of the program's own step; the worst of its rows is off by less than 2%."""
+    """bench/memory counted the live tensors of the program's own step; the worst of its rows is off by less than 2%. Fake tensors have no cuBLAS, and
+    autograd sums gradients of a tied table in new memory for them, in place on a GPU: rows with that at their peak are left to the test below."""
     rows = json.loads((ROOT / "bench" / "memory" / "result.json").read_text())["rows"]
     assert len(rows) >= 80
-    errors = sorted(abs(allocated(load_of(row), shape_of(row)) * GIB / row["peak"] - 1) for row in rows if not row.get("adapters"))
+    alike = [row for row in rows if not row.get("adapters") and row["backward at"] != "aten.add.Tensor"]
+    assert len(alike) >= 70
+    errors = sorted(abs((allocated(load_of(row), shape_of(row)) * GIB - WORKSPACES) / row["peak"] - 1) for row in alike)
     assert errors[len(errors) // 2] < 0.002
     assert errors[-1] < 0.02
+
+
+def test_against_an_h100_in_96_settings() -> None:
+    """bench/steps: median at most 2%, 95 of a hundred within 4%, none off by more than 8%; QLoRA included."""
+    rows = [json.loads(line) for line in (ROOT / "bench" / "steps" / "h100-grid.jsonl").read_text().splitlines()]
+    assert len(rows) == 96 and all("peak" in row for row in rows)
+    errors = sorted(abs(allocated(load_of(row), shape_of(row)) * GIB / row["peak"] - 1) for row in rows)
+    assert errors[48] <= 0.02
+    assert errors[91] <= 0.04
+    assert errors[-1] <= 0.08
+
+
+def test_what_is_said_to_fit_did() -> None:
+    """Each row of bench/steps that the plan takes ran on the card; of those that did not the plan takes none."""
+    h100 = Facts.model_validate_json((ROOT / "entrypoint" / "machines" / "h100.json").read_text())
+    rows = [json.loads(line) for line in (ROOT / "bench" / "steps" / "h100-sweep.jsonl").read_text().splitlines()]
+    taken = [row for row in rows if row["kernels"] == "torch" and fit_of(shape_of(row), load_of(row), h100).fits]
+    assert len(taken) > 100
+    assert [row for row in taken if "left out" in row] == []
 
 
 def shape_of(row: dict[str, Any]) -> ModelShape:
@@ -70,7 +94,7 @@ def load_of(row: dict[str, Any]) -> Load:
     return Load(
         row["adapter"], row.get("rank", 16), "bf16", "single", 1, row["batch"], row["length"], row["checkpointing"], on_gpu=True,
         logits="chunks" if row["loss"] == "chunked" else "plain", accumulates=bool(row.get("accumulated")), padded=bool(row.get("padded")),
-        dropout=bool(row.get("dropout")),
+        dropout=bool(row.get("dropout")), kernels=row.get("kernels", "torch"),
     )  # fmt: skip
 
 
@@ -192,7 +216,7 @@ def test_a_cpu_holds_both_parts() -> None:
     gpu, cpu = (replace(PLAIN, adapter="full", strategy="zero2", ranks=2, offload="cpu", logits="none", on_gpu=on_gpu) for on_gpu in (True, False))
     both = (
         sum(training_bytes(shape(), gpu).values())
-        - sum(training_bytes(shape(), gpu)[name] for name in ("context", "fragments"))
+        - sum(training_bytes(shape(), gpu)[name] for name in ("context", "fragments", "cuBLAS workspaces"))
         + sum(host_bytes(shape(), gpu).values()) / 2
     )
     assert sum(training_bytes(shape(), cpu).values()) == pytest.approx(both + PROCESS_GIB * GIB)
