@@ -24,8 +24,8 @@ inside() {    # IMAGE MARKERS PYTEST-ARGUMENTS...
 all=
 [ $# -gt 0 ] || { all=1; set -- tests/entrypoint/run tests/entrypoint/plan/test_engine_parsers.py; }
 inside "${IMAGE:-train}" "image and not serving${LONG:-${all:+ and not long}}" "$@"    # LONG=" and long": those alone
-# Those that start an engine take a minute a start: `make test-serving` names them.
-if [ -n "$all" ]; then inside serve-vllm "image and serving" tests/entrypoint/plan/test_engine_parsers.py
+# Those that start an engine take a minute a start: here stand what the gate refuses, `make test-serving` names the others.
+if [ -n "$all" ]; then inside serve-vllm "image and serving" tests/entrypoint/plan/test_engine_parsers.py tests/entrypoint/run/test_serve_refused.py
 elif [ -z "${LONG:-}" ]; then inside serve-vllm "image and serving" "$@"; fi
 [ -z "$all" ] || inside export "image and not serving" tests/entrypoint/run/test_compress.py    # llm-compressor is in this one alone
 # LMDeploy's image is for CUDA and has what runs without a GPU tested where it has been built.

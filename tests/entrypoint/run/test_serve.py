@@ -18,7 +18,6 @@ from entrypoint.run.seal import faults, read_manifest
 
 pytestmark = [pytest.mark.image, pytest.mark.serving, pytest.mark.timeout(900)]
 
-WRONG_TEMPLATE = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
 QUESTION = [{"role": "user", "content": "what is the word of the harbour, case 0?"}]
 
 
@@ -160,19 +159,3 @@ def test_sigterm_lets_a_request_in_flight_finish(served: Served) -> None:
     assert served.events("drained")[0]["by_itself"]
     assert served.active()["state"] == "loading", "the gateway sends nobody here any more"
     assert not [p for p in Path("/proc").iterdir() if p.name.isdigit() and (p / "comm").read_text().startswith("VLLM::")]
-
-
-def test_a_wrong_template_is_refused(store: Store, tmp_path: Path) -> None:
-    served = Served(store.root, store.export("bbbb", template=WRONG_TEMPLATE), tmp_path / "x")
-    try:
-        assert served.wait() == 4
-    finally:
-        served.remove()
-    said = served.said()
-    assert "caisson: serve: parity: golden prompt 1 of 6 (row), token 1 of its prompt:" in said, said
-    ours = said[said.index("caisson: serve: parity") :]  # vLLM prints a traceback of its own when it is told to stop before anybody asked it
-    assert "'<|im_start|>'" in ours and "export again" in ours and "Traceback" not in ours
-    assert served.active()["state"] == "failed"
-    assert served.events("parity")[0]["verdict"] == "refused" and served.events("failed")[0]["exit_code"] == 4
-    table = ours.splitlines()
-    assert max(len(line) for line in table if line.startswith("  ") and not line.startswith("    the")) <= 80
