@@ -40,18 +40,20 @@ class Parts:
         for left in folder.iterdir():
             left.unlink()
         number, room = 0, self.size
-        out = (folder / "0000").open("wb")
-        for chunk in content:
-            rest = chunk
-            while rest:
-                if not room:
-                    _close(out)
-                    number, room = number + 1, self.size
-                    out = (folder / f"{number:04}").open("wb")
-                piece, rest = rest[:room], rest[room:]
-                out.write(piece)
-                room -= len(piece)
-        _close(out)
+        out = (folder / "000000").open("wb")
+        try:
+            for chunk in content:
+                rest = chunk
+                while rest:
+                    if not room:
+                        _close(out)
+                        number, room = number + 1, self.size
+                        out = (folder / f"{number:06}").open("wb")
+                    piece, rest = rest[:room], rest[room:]
+                    out.write(piece)
+                    room -= len(piece)
+        finally:
+            _close(out)
         folder.rename(done)
         return self.find(key)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.bundle.make import make
+from entrypoint.bundle.make import _sign, make
 from schemas.errors import UsageError
 from schemas.load import load
 
@@ -35,7 +35,7 @@ class Site:
             "models/m/weights": "w" * 5000,
             "data/rows.jsonl": "row\n" * 100,
             "spec.yaml": SPEC,
-            **{f: "x\n" for f in ("LICENSE", "README.md", "CHANGELOG.md", "specs/a", "docs/a", "setup/a", "pyproject.toml", "entrypoint/a", "schemas/a")},
+            **dict.fromkeys(("LICENSE", "README.md", "CHANGELOG.md", "specs/a", "docs/a", "setup/a", "pyproject.toml", "entrypoint/a", "schemas/a"), "x\n"),
         }.items():
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text(text)
@@ -101,7 +101,7 @@ def test_every_damage_is_refused_by_name_and_changes_nothing(site):
         before = (site.bundle / name).read_bytes()
         _flip(site.bundle / name)
         code, said = site.load()
-        assert code == 4 and f"{name}:" in said or "manifest: altered" in said
+        assert code == 4 and ("refused: manifest.sig: " in said or "refused: manifest: altered" in said), said
         (site.bundle / name).write_bytes(before)
     assert len(cases) >= 30 and not site.to.exists() and not site.has_image()
 
@@ -154,6 +154,20 @@ def test_a_difference_without_its_ground_is_refused(site):
     shutil.rmtree(site.to)
     code, said = site.load(newer)
     assert code == 4 and "load bundle" in said and not site.to.exists()
+
+
+def test_too_little_disk_is_refused_before_anything_is_copied(site):
+    manifest = (site.bundle / "manifest").read_text()
+    _sign(site.bundle, manifest.replace(" 5000 models/m/weights", f" {1 << 60} models/m/weights"), site.key)
+    code, said = site.load()
+    assert code == 3 and "too little disk" in said and not site.to.exists() and not site.has_image()
+
+
+def test_a_signed_path_that_leaves_the_folder_is_refused(site):
+    manifest = (site.bundle / "manifest").read_text()
+    _sign(site.bundle, manifest.replace(" 5000 models/m/weights", " 5000 models/../../x"), site.key)
+    code, said = site.load()
+    assert code == 4 and "leaves the folder" in said and not site.to.exists()
 
 
 def test_a_finished_bundle_is_not_written_over(site):
