@@ -173,3 +173,11 @@ def test_a_signed_path_that_leaves_the_folder_is_refused(site):
 def test_a_finished_bundle_is_not_written_over(site):
     with pytest.raises(UsageError, match="finished"):
         site.make(site.bundle)
+
+
+def test_a_second_engine_without_a_way_out_loads_it_and_nothing_leaves(site):
+    script = Path(__file__).parents[2] / "bench" / "bundle" / "gap.sh"
+    done = subprocess.run(["bash", str(script), str(site.bundle), str(site.signers), str(site.folder / "other")], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "packets out: 0" in done.stdout, done.stdout + done.stderr
+    assert f"image {site.id.removeprefix('sha256:')}" in (site.folder / "other" / "load.log").read_text()
+    assert not site.has_image()  # the first engine got nothing
