@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from entrypoint import __version__, render
+from entrypoint.bundle_commands import BUNDLE_COMMANDS
 from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec, with_config, with_models
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
@@ -243,7 +244,7 @@ def schema() -> None:
     click.echo(json.dumps(make_json_schema(), indent=2))
 
 
-for command in (*EXPORT_COMMANDS, *PROCESS_COMMANDS, *SITE_COMMANDS, show_facts):
+for command in (*EXPORT_COMMANDS, *PROCESS_COMMANDS, *BUNDLE_COMMANDS, *SITE_COMMANDS, show_facts):
     cli.add_command(command)
 
 
