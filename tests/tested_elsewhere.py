@@ -8,6 +8,7 @@ ELSEWHERE = {
     "entrypoint.doctor.engine": "tests/entrypoint/doctor/test_doctor.py, with a `docker` that answers as it is told",
     "entrypoint.probe.containers": "tests/e2e/test_demo.py reads a support archive of a project that ran",
     "entrypoint.process_commands": "tests/entrypoint/test_cli.py and the end-to-end tests start what they become",
+    "schemas.chain_link": "a record; tests/entrypoint/test_evaluations.py reads chains of sealed artifacts",
     "schemas.history": "tests/entrypoint/run/test_history.py writes, cuts and reads it",
     "schemas.rates": "tests/entrypoint/run/test_rates_file.py, and tests/entrypoint/run/test_calibrate.py measures them",
     "schemas.calibrate_job": "tests/entrypoint/run/test_calibrate.py, through its leaf",
