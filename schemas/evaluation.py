@@ -95,6 +95,9 @@ class SuiteResult(Record):
     """What decides the answers: temperature, most tokens, examples in the prompt, limit, seed, the judge. Both sides have to have the same."""
 
     questions: tuple[Question, ...]
+    missing: dict[Name, str] = {}
+    """Metrics that could not be measured, each with why."""
+
     retried: Count = 0
     """Requests that were sent again."""
 
@@ -123,6 +126,9 @@ class Score(Record):
 
     metric: str
     """As a gate names it: SUITE for the suite's own metric, SUITE.METRIC for another."""
+
+    also: str = ""
+    """Another name that a gate may use for it: SUITE.METRIC for the suite's own."""
 
     called: str
     """What it measures, in a few words."""

@@ -125,7 +125,9 @@ def _sign(reader: _Reader) -> str:
         return word
     if word in OTHER_SIGNS:
         raise ConditionError(at, f"`{word}` is no sign", f"did you mean `{OTHER_SIGNS[word]}`?")
-    raise ConditionError(at, f"`{word}` is no sign: a condition compares with {', '.join(SIGNS)}", "a measured score is hardly ever one number exactly: >= is meant")
+    raise ConditionError(
+        at, f"`{word}` is no sign: a condition compares with {', '.join(SIGNS)}", "a measured score is hardly ever one number exactly: >= is meant"
+    )
 
 
 def _number(text: str) -> tuple[float, bool]:
@@ -153,7 +155,7 @@ def needs_base(gate: dict[str, str]) -> bool:
 
 def judge(gate: dict[str, str], scores: tuple[Score, ...]) -> tuple[Verdict, ...]:
     """What comes of each condition, in the spec's order. A number that is not there does not pass."""
-    by_metric = {score.metric: score for score in scores}
+    by_metric = {name: score for score in scores for name in (score.also, score.metric)}
     return tuple(_verdict(metric, condition, by_metric.get(metric)) for metric, condition in gate.items())
 
 
