@@ -20,6 +20,7 @@ from entrypoint.options import json_option, lock_option, spec_argument, store_op
 from entrypoint.plan import check_sections
 from entrypoint.plan.lock import check_lock
 from entrypoint.process_commands import PROCESS_COMMANDS
+from entrypoint.report_commands import REPORT_COMMANDS
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
@@ -243,7 +244,7 @@ def schema() -> None:
     click.echo(json.dumps(make_json_schema(), indent=2))
 
 
-for command in (*EXPORT_COMMANDS, *PROCESS_COMMANDS, *SITE_COMMANDS, show_facts):
+for command in (*EXPORT_COMMANDS, *REPORT_COMMANDS, *PROCESS_COMMANDS, *SITE_COMMANDS, show_facts):
     cli.add_command(command)
 
 

@@ -23,12 +23,18 @@ def answers(pairs: Sequence[Pair]) -> Markup:
 def _case(pair: Pair, shown: bool) -> Markup:
     head = tag(
         "summary",
-        tag("b", f"{pair.suite} · {pair.id}"), tag("span", _change(pair), class_="soft"), tag("span", " ".join(pair.prompt.split())[-FIRST:], class_="first"),
+        tag("b", f"{pair.suite} · {pair.id}"), tag("span", _change(pair), class_="soft"), tag("span", _end(pair.prompt), class_="first"),
     )  # fmt: skip
     expected = join((_label("expected"), _text(pair.expected))) if pair.expected else None
     sides = [join((_label(side, found), _answer(found))) for side, found in (("base", pair.base), ("tuned", pair.tuned)) if found]
     body = tag("div", _label("asked"), _text(pair.prompt), expected, tag("div", join(tag("div", side) for side in sides), class_="sides"), class_="case")
     return tag("details", head, body, open=shown)
+
+
+def _end(prompt: str) -> str:
+    """Of one line: examples come before the question."""
+    line = " ".join(prompt.split())
+    return line if len(line) <= FIRST else f"... {line[-FIRST:]}"
 
 
 def _change(pair: Pair) -> Markup:

@@ -10,8 +10,11 @@ from schemas.evaluation import Load, Score
 Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 440, 200
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 10, 26
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 10, 40
 """Room for the labels of the axes."""
+
+FEW = 6
+"""Places along the lower axis that are written there one by one."""
 
 SPAN = (150, 22)
 """Pixels of the plot of one difference."""
@@ -30,7 +33,8 @@ def lines(series: Sequence[tuple[str, Points]], along: str, *, from_zero: bool) 
     (low_x, high_x), (low_y, high_y) = _range([x for x, _ in every]), _range([y for _, y in every])
     low_y = 0.0 if from_zero else low_y
     at = _Axes(low_x, high_x, low_y, high_y)
-    pieces = [*at.frame(along)]
+    places = sorted({x for x, _ in every})
+    pieces = [*at.frame(along, places if len(places) <= FEW else ())]
     for kind, points in series:
         if len(points) > 1:
             pieces.append(tag("polyline", class_=kind, points=" ".join(f"{at.x(x):.1f},{at.y(y):.1f}" for x, y in points)))
@@ -58,7 +62,7 @@ class _Axes:
     def y(self, value: float) -> float:
         return HEIGHT - BOTTOM - (value - self.low_y) / (self.high_y - self.low_y) * (HEIGHT - TOP - BOTTOM)
 
-    def frame(self, along: str) -> list[Markup]:
+    def frame(self, along: str, marks: Sequence[float]) -> list[Markup]:
         found = []
         for value in ticks(self.low_y, self.high_y):
             y = f"{self.y(value):.1f}"
@@ -66,9 +70,9 @@ class _Axes:
                 tag("line", class_="axis", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y),
                 tag("text", f"{value:.4g}", x=LEFT - 6, y=f"{self.y(value) + 4:.1f}", text_anchor="end"),
             ]
-        for value in ticks(self.low_x, self.high_x):
-            found.append(tag("text", f"{value:.6g}", x=f"{self.x(value):.1f}", y=HEIGHT - 10, text_anchor="middle"))
-        found.append(tag("text", along, x=WIDTH - RIGHT, y=HEIGHT - BOTTOM - 5, text_anchor="end"))
+        for value in marks or ticks(self.low_x, self.high_x):
+            found.append(tag("text", f"{value:.6g}", x=f"{self.x(value):.1f}", y=HEIGHT - BOTTOM + 14, text_anchor="middle"))
+        found.append(tag("text", along, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle"))
         return found
 
 

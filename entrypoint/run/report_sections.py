@@ -8,6 +8,9 @@ from schemas.evaluation import Load, Report, Side, SuiteRun
 SHORT = 12
 """Characters of a digest that tell artifacts apart."""
 
+FEW = 12
+"""Parts that are shown without being asked for."""
+
 SIDES: tuple[Side, ...] = ("base", "tuned")
 
 
@@ -32,7 +35,7 @@ def groups(report: Report) -> Markup | None:
                 )
             )
         )
-    return _folded(f"{len(rows):,} parts", _plain_table(("part", "questions", "base", "tuned", "points"), rows))
+    return _folded(f"{len(rows):,} parts, what lost most first", len(rows) <= FEW, _plain_table(("part", "questions", "base", "tuned", "points"), rows))
 
 
 def speed(report: Report) -> Markup | None:
@@ -116,8 +119,8 @@ def _figure(caption: object, plot: Markup) -> Markup:
     return tag("figure", tag("figcaption", caption), plot)
 
 
-def _folded(title: str, body: Markup) -> Markup:
-    return tag("details", tag("summary", title), tag("div", body, class_="case"))
+def _folded(title: str, shown: bool, body: Markup) -> Markup:
+    return tag("details", tag("summary", title), tag("div", body, class_="case"), open=shown)
 
 
 def _plain_table(headings: tuple[str, ...], rows: list[Markup], *, all_numbers: bool = False) -> Markup:

@@ -27,6 +27,8 @@ def interval(found: Estimate | None, *, share: bool, signed: bool = False) -> st
 
 def change(value: float, *, share: bool) -> str:
     """With its sign; of shares in points of a hundred."""
+    if value == 0:
+        return "0.0" if share else "0"
     return f"{round(value * 100, 1) + 0:+.1f}" if share else f"{value:+.4g}"
 
 
