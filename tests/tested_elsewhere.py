@@ -11,6 +11,8 @@ ELSEWHERE = {
     "schemas.chain_link": "a record; tests/entrypoint/test_evaluations.py reads chains of sealed artifacts",
     "schemas.metrics": "names and words; tests/errors/gate.txt has those that a gate knows, tests/entrypoint/run/test_scores.py those that are measured",
     "schemas.gate_check": "tests/errors/gate.txt has a table of gates with exact texts",
+    "entrypoint.run.own_rows": "tests/entrypoint/run/test_own_suite.py, which reads shards",
+    "entrypoint.run.evaluation": "tests/entrypoint/run/test_scores.py and test_report_page.py make reports, tests/entrypoint/test_evaluations.py writes them",
     "entrypoint.report_commands": "tests/entrypoint/test_evaluations.py and test_compared.py type them",
     **dict.fromkeys(
         ("entrypoint.run." + part for part in ("report_answers", "report_plots", "report_sections", "report_words")),
