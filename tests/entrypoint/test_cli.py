@@ -30,6 +30,8 @@ def test_commands() -> None:
         "ask",
         "status",
         "exports",
+        "compare",
+        "report",
         "promote",
         "rollback",
         "doctor",

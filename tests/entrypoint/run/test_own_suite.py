@@ -12,6 +12,7 @@ from tiny import rows  # noqa: E402
 
 from entrypoint.run import endpoint as endpoint_module  # noqa: E402
 from entrypoint.run.endpoint import Endpoint  # noqa: E402
+from entrypoint.run.evaluation import Told, make_report  # noqa: E402
 from entrypoint.run.own_rows import read_rows  # noqa: E402
 from entrypoint.run.own_suite import NO_LOGPROBS, Asked, ask_own  # noqa: E402
 from entrypoint.run.scores import suites_of  # noqa: E402
@@ -149,6 +150,24 @@ def test_what_the_server_fails_at_is_counted(models, tmp_path, monkeypatch):
         ("", False, "stop"),
     ]
     assert result.retried == 2
+
+
+def test_a_model_that_learned_shuffled_answers_is_refused_by_the_gate(models, tmp_path):
+    """The same rows, the same steps; only whose answer is whose was mixed up. The gate tells the two apart."""
+    good = rows(COUNT)
+    answers = [row["messages"][1] for row in good]
+    mixed = [{"messages": [row["messages"][0], answers[at - 5]]} for at, row in enumerate(good)]
+    shuffled, _ = learned(300, rows=mixed)
+    folder = write(tmp_path, [encode(models["tokenizer"], *side) for side in sides(models["tokenizer"])])
+    asked, gate = Asked("text", seed=17, length=256), {"own.exact_match": ">= base + 50%", "own.loss": "<= base * 0.5"}
+    base = ask(models, folder, "base", asked)
+    of_tuned = ask(models, folder, "tuned", asked)
+    of_shuffled = ask(models | {"tuned": shuffled}, folder, "tuned", asked)
+    good_report, bad_report = (make_report([base, tuned], Told(name="n", export="e", seed=17, gate=gate)) for tuned in (of_tuned, of_shuffled))
+    assert good_report.passed and not bad_report.passed
+    assert not bad_report.gate[0].passed
+    said = [q.answer for q in of_shuffled.questions]
+    assert said == [row["messages"][1]["content"] for row in mixed], "it did learn, and the wrong thing"
 
 
 def test_no_validation(tmp_path):
