@@ -11,7 +11,8 @@ from entrypoint.run.lineage import link_of
 from entrypoint.run.seal import seal
 from schemas.manifest import Manifest, Sealed
 
-IDS = ("aa" * 8, "ab" * 8, "cc" * 8)
+IDS = ("bb" * 8, "ba" * 8, "aa" * 8)
+"""In the order in which they were made."""
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_what_was_decided_otherwise(caisson: Caisson, run: SmallRun) -> None:
 
 
 def test_scores_of_what_was_evaluated(caisson: Caisson, run: SmallRun) -> None:
-    told = json.loads(caisson("compare", run.spec_file, "aa", "ab", "--store", run.store.root, "--json")[1])
+    told = json.loads(caisson("compare", run.spec_file, "bb", "ba", "--store", run.store.root, "--json")[1])
     assert [one["evaluation"] for one in told["runs"]] == ["e" * 16, None]
     assert told["runs"][0]["scores"][0]["tuned"]["value"] == 0.75
 
@@ -79,7 +80,7 @@ def test_in_a_terminal(caisson: Caisson, run: SmallRun) -> None:
 
 
 def test_one_alone_and_each_once(caisson: Caisson, run: SmallRun) -> None:
-    out = caisson("compare", run.spec_file, "aa", "aa", "--store", run.store.root)[1]
+    out = caisson("compare", run.spec_file, "bb", "bb", "--store", run.store.root)[1]
     assert out.count(IDS[0]) == 1 and "setting" not in out
 
 
@@ -93,7 +94,7 @@ def test_the_same_twice_differs_in_nothing(caisson: Caisson, run: SmallRun) -> N
 def test_what_there_is_not(caisson: Caisson, run: SmallRun) -> None:
     code, _, err = caisson("compare", run.spec_file, "zz", "--store", run.store.root)
     assert (code, err) == (2, f"caisson: n has no training zz\n    there are {', '.join(IDS)}\n")
-    assert "a is the beginning of 2 trainings of n" in caisson("compare", run.spec_file, "a", "--store", run.store.root)[2]
+    assert "b is the beginning of 2 trainings of n" in caisson("compare", run.spec_file, "b", "--store", run.store.root)[2]
     code, _, err = caisson("compare", run.spec_file, "--store", run.folder / "empty")
     assert code == 2 and "n has no finished training" in err
 

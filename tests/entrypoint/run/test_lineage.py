@@ -56,6 +56,12 @@ def test_from_rows_to_export(tmp_path: Path) -> None:
     assert found[-1].inputs["trained"] == made["trained"].manifest.content
 
 
+def test_what_was_set_aside_is_no_source(tmp_path: Path) -> None:
+    made = store(tmp_path)
+    (tmp_path / "n/train/1").rename(tmp_path / "n/train/.damaged-1")
+    assert "trained" not in [link.role for link in lineage(tmp_path, made["exported"])]
+
+
 def test_what_is_gone_is_left_out(tmp_path: Path) -> None:
     made = store(tmp_path)
     (tmp_path / "n/prepared/1/manifest.json").unlink()

@@ -32,14 +32,14 @@ def test_only_questions_that_both_answered_are_compared() -> None:
 
 
 def test_a_loss_counts_tokens_and_low_is_better() -> None:
-    def side(name: str, nats: tuple[float, float]) -> SuiteResult:
-        rows = [question(str(at), 0.0, scores={"nats": value, "learned": count}) for at, (value, count) in enumerate(zip(nats, (2.0, 8.0), strict=True))]
+    def side(name: str, nats: tuple[float, float, float]) -> SuiteResult:
+        rows = [question(str(at), 0.0, scores={"nats": value, "learned": count}) for at, (value, count) in enumerate(zip(nats, (2.0, 6.0, 2.0), strict=True))]
         return result("own", name, rows, metric="exact_match")  # type: ignore[arg-type]
 
-    found = scores(side("base", (2.0, 16.0)), side("tuned", (4.0, 4.0)))["own.loss"]
+    found = scores(side("base", (2.0, 12.0, 4.0)), side("tuned", (4.0, 3.0, 1.0)))["own.loss"]
     assert found.base and found.tuned and found.difference
     assert (found.base.value, found.tuned.value, found.difference.value) == (1.8, 0.8, -1.0)
-    assert (found.better, found.worse) == (1, 1)
+    assert (found.better, found.worse) == (2, 1)
 
 
 def test_one_side_alone_has_no_difference() -> None:
