@@ -9,9 +9,10 @@ from entrypoint.run import report_words as words
 from entrypoint.run.promotion import promote, read_current
 from entrypoint.run.store import Store
 from schemas.errors import GateRefused, UsageError
-from schemas.evaluation import PAGE, REPORT, Report, Verdict
+from schemas.evaluation import Verdict
 from schemas.gate import judge
 from schemas.manifest import Sealed
+from schemas.report import PAGE, REPORT, Report
 from schemas.spec import Spec
 
 

@@ -9,7 +9,8 @@ from rich.text import Text
 from entrypoint.compared import Run, differences, metrics
 from entrypoint.render import console
 from entrypoint.run import report_words as words
-from schemas.evaluation import Report, Score, Verdict
+from schemas.evaluation import Score, Verdict
+from schemas.report import Report
 
 COLOURS = {"better": "green", "worse": "red", "same": ""}
 BARS = "▁▂▃▄▅▆▇█"

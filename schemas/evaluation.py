@@ -1,4 +1,4 @@
-"""What an evaluation found: the answers of a suite, which its leaf writes, and the report, which everything else reads."""
+"""What an evaluation found: the answers of a suite, which its leaf writes, and the numbers that are worked out of them."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,12 +6,6 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Record
-from schemas.chain_link import Link
-
-REPORT = "report.json"
-PAGE = "report.html"
-ANSWERS = "answers"
-"""Folder of an evaluation's artifact with a SuiteResult for each suite and side: answers/SUITE.SIDE.json."""
 
 OWN = "own"
 """The suite that every evaluation has: the run's validation rows."""
@@ -157,17 +151,6 @@ class Score(Record):
     """Where there is no number: why."""
 
 
-class Pair(Record):
-    """One question, side by side."""
-
-    suite: Name
-    id: str
-    prompt: str
-    expected: str = ""
-    base: Question | None = None
-    tuned: Question | None = None
-
-
 class Load(Record):
     """How fast the endpoint is with so many requests at once."""
 
@@ -211,83 +194,6 @@ class Verdict(Record):
     """Whether the whole interval says the same; False: with other questions of the kind it could have come out otherwise."""
 
     why: str = ""
-
-
-class SuiteRun(Record):
-    """What was run of one suite, for people: its settings and what went wrong."""
-
-    suite: Name
-    kind: str
-    source: str
-    source_version: str = ""
-    metric: Name
-    tool: str
-    settings: dict[str, Any] = {}
-    served: dict[Side, str] = {}
-    questions: dict[Side, Count] = {}
-    failed: dict[Side, Count] = {}
-    """Questions without an answer."""
-
-    retried: dict[Side, Count] = {}
-    seconds: dict[Side, Positive] = {}
-
-
-class GroupScore(Record):
-    """The mean of one part of a suite."""
-
-    suite: Name
-    group: str
-    questions: Count
-    base: Number | None = None
-    tuned: Number | None = None
-
-
-class Report(Record):
-    """evals/ID/report.json."""
-
-    version: Literal[1] = 1
-    name: str
-    """Of the run."""
-
-    export: str
-    """Name of the folder below NAME/exports that was asked."""
-
-    kind: str = ""
-    """Its form, such as safetensors or awq."""
-
-    made_at: str
-    """ISO 8601, UTC."""
-
-    engine: str = ""
-    seed: int
-    """Of the resampling that the intervals come from."""
-
-    suites: tuple[SuiteRun, ...] = ()
-    scores: tuple[Score, ...] = ()
-    groups: tuple[GroupScore, ...] = ()
-    worst: tuple[Pair, ...] = ()
-    """The tuned model's lowest scores."""
-
-    changed: tuple[Pair, ...] = ()
-    """Where the two answers differ most, what got worse first."""
-
-    loads: tuple[Load, ...] = ()
-    gate: tuple[Verdict, ...] = ()
-    losses: tuple[tuple[int, Number], ...] = ()
-    """Training loss by step, thinned out."""
-
-    validation_losses: tuple[tuple[int, Number], ...] = ()
-    chain: tuple[Link, ...] = ()
-    """From the rows to the export, oldest first."""
-
-    versions: dict[str, str] = {}
-    warnings: tuple[str, ...] = ()
-    """What a reader has to know before believing a number."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether every condition of the gate holds; also where there is none."""
-        return all(verdict.passed for verdict in self.gate)
 
 
 def excerpt(text: str, most: int = MAX_TEXT) -> str:

@@ -9,6 +9,7 @@ ELSEWHERE = {
     "entrypoint.probe.containers": "tests/e2e/test_demo.py reads a support archive of a project that ran",
     "entrypoint.process_commands": "tests/entrypoint/test_cli.py and the end-to-end tests start what they become",
     "schemas.chain_link": "a record; tests/entrypoint/test_evaluations.py reads chains of sealed artifacts",
+    "schemas.report": "tests/schemas/test_evaluation.py; tests/entrypoint/test_evaluations.py writes and reads it",
     "schemas.metrics": "names and words; tests/errors/gate.txt has those that a gate knows, tests/entrypoint/run/test_scores.py those that are measured",
     "schemas.gate_check": "tests/errors/gate.txt has a table of gates with exact texts",
     "entrypoint.run.own_rows": "tests/entrypoint/run/test_own_suite.py, which reads shards",

@@ -9,8 +9,9 @@ from entrypoint.run.report_page import page
 from entrypoint.run.scores import Suite, changed, suites_of, worst
 from entrypoint.run.seal import write_durably
 from schemas.chain_link import Link
-from schemas.evaluation import ANSWERS, PAGE, REPORT, Load, Report, Score, SuiteResult
+from schemas.evaluation import Load, Score, SuiteResult
 from schemas.gate import judge
+from schemas.report import ANSWERS, PAGE, REPORT, Report
 
 FEW = 30
 """Questions: with fewer an interval is wide, and resampling is itself uncertain."""
@@ -31,6 +32,7 @@ class Told:
     loads: tuple[Load, ...] = ()
     losses: tuple[tuple[int, float], ...] = ()
     validation_losses: tuple[tuple[int, float], ...] = ()
+    training_metrics: dict[str, float] | None = None
     chain: tuple[Link, ...] = ()
     versions: dict[str, str] | None = None
     warnings: tuple[str, ...] = ()
@@ -44,7 +46,7 @@ def make_report(results: Sequence[SuiteResult], told: Told, made_at: str = "") -
         name=told.name, export=told.export, kind=told.kind, made_at=made_at or datetime.now(UTC).isoformat(timespec="seconds"), engine=told.engine, seed=told.seed,
         suites=tuple(suite.run() for suite in suites), scores=scores, groups=tuple(group for suite in suites for group in suite.groups()),
         worst=worst(suites), changed=changed(suites), loads=told.loads, gate=judge(told.gate or {}, scores), losses=told.losses,
-        validation_losses=told.validation_losses, chain=told.chain, versions=told.versions or {}, warnings=(*told.warnings, *warnings(suites, scores)),
+        validation_losses=told.validation_losses, training_metrics=told.training_metrics or {}, chain=told.chain, versions=told.versions or {}, warnings=(*told.warnings, *warnings(suites, scores)),
     )  # fmt: skip
 
 

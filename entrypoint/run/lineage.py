@@ -58,13 +58,21 @@ def describe(made: Manifest) -> str:
     return str(job.get("kind") or job.get("teacher") or "")
 
 
+NOT_OF_THE_MODEL = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "num_tokens")
+"""What a validation records beside what it measured."""
+
+
+def recorded(trained: Path, step: object) -> dict[str, float]:
+    """What training recorded at the validation of the weights that it kept, those of `step`, or at its last one; by the method's own names."""
+    found = [entry for entry in _entries(trained) if "eval_loss" in entry]
+    chosen = next((entry for entry in reversed(found) if entry.get("step") == step), found[-1] if found else {})
+    values = {key.removeprefix("eval_"): value for key, value in chosen.items() if key.startswith("eval_") and isinstance(value, int | float)}
+    return {key: float(value) for key, value in values.items() if key not in NOT_OF_THE_MODEL}
+
+
 def curves(trained: Path) -> tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]:
     """Training loss and validation loss by step, of a training's artifact; empty where it has no curve that can be read."""
-    try:
-        entries = json.loads((trained / "curve.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return (), ()
-    rows = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    rows = _entries(trained)
     return thinned(_points(rows, "loss")), _points(rows, "eval_loss")
 
 
@@ -74,6 +82,14 @@ def thinned(points: Sequence[tuple[int, float]], most: int = POINTS) -> tuple[tu
         return tuple(points)
     parts = [points[len(points) * at // most : len(points) * (at + 1) // most] for at in range(most)]
     return tuple((part[-1][0], sum(value for _, value in part) / len(part)) for part in parts)
+
+
+def _entries(trained: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads((trained / "curve.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _points(rows: list[dict[str, Any]], name: str) -> tuple[tuple[int, float], ...]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from entrypoint.run.markup import Markup, join, tag
 from entrypoint.run.report_words import NOTHING, number, seconds
-from schemas.evaluation import Pair, Question
+from schemas.evaluation import Question
+from schemas.report import Pair
 
 OPEN = 3
 """Of a list, how many are shown open."""

@@ -19,7 +19,8 @@ from entrypoint.run.report_words import (
     score_of,
     verdict,
 )
-from schemas.evaluation import Pair, Report, Score
+from schemas.evaluation import Score
+from schemas.report import Pair, Report
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """A second lock beside the escaping: a browser runs and loads nothing of this page."""
@@ -150,7 +151,8 @@ def _training(report: Report) -> Markup | None:
     keys = join(
         (tag("span", class_="key one"), "training loss", tag("span", class_="key two"), "validation loss" if report.validation_losses else "no validation")
     )
-    return tag("figure", tag("figcaption", keys), plot)
+    told = ", ".join(f"{name} {value:.4g}" for name, value in report.training_metrics.items())
+    return join((tag("figure", tag("figcaption", keys), plot), tag("p", f"At its last validation training recorded: {told}.", class_="soft") if told else None))
 
 
 def _listed(pairs: tuple[Pair, ...], note: str) -> Markup | None:

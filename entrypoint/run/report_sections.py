@@ -3,7 +3,8 @@
 from entrypoint.run import report_plots as plots
 from entrypoint.run.markup import Markup, join, tag
 from entrypoint.run.report_words import NOTHING, change, minute, number, seconds, settings
-from schemas.evaluation import Load, Report, Side, SuiteRun
+from schemas.evaluation import Load, Side
+from schemas.report import Report, SuiteRun
 
 SHORT = 12
 """Characters of a digest that tell artifacts apart."""

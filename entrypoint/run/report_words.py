@@ -1,6 +1,7 @@
 """Numbers of a report as people read them, in the page and in the terminal."""
 
-from schemas.evaluation import Estimate, Report, Score, SuiteRun, Verdict
+from schemas.evaluation import Estimate, Score, Verdict
+from schemas.report import Report, SuiteRun
 
 NOTHING = "-"
 

@@ -7,8 +7,9 @@ from itertools import zip_longest
 
 from entrypoint.run.resampling import mean, paired, paired_ratio, ratio
 from schemas.errors import StepFailed
-from schemas.evaluation import OWN, GroupScore, Pair, Question, Score, Side, SuiteResult, SuiteRun
+from schemas.evaluation import OWN, Question, Score, Side, SuiteResult
 from schemas.metrics import metric_called
+from schemas.report import GroupScore, Pair, SuiteRun
 
 SHOWN = 20
 """Answers of each list."""
@@ -124,7 +125,14 @@ def worst(suites: Sequence[Suite]) -> tuple[Pair, ...]:
 
 def changed(suites: Sequence[Suite]) -> tuple[Pair, ...]:
     """Where base and tuned model differ most: what got worse first, then what got better, then other words for the same score."""
-    return _in_turns([sorted((p for p in suite.pairs() if _differs(p)), key=lambda p: (-abs(_loss(p)), -_loss(p), _likeness(p))) for suite in suites])
+    return _in_turns([_changed(suite.pairs()) for suite in suites])
+
+
+def _changed(pairs: Sequence[Pair]) -> list[Pair]:
+    scored = sorted((pair for pair in pairs if _loss(pair)), key=lambda pair: (-abs(_loss(pair)), -_loss(pair)))
+    if len(scored) >= SHOWN:  # comparing texts takes long
+        return scored
+    return scored + sorted((pair for pair in pairs if not _loss(pair) and _differs(pair)), key=_likeness)
 
 
 def _in_turns(ranked: Sequence[Sequence[Pair]]) -> tuple[Pair, ...]:
@@ -147,11 +155,12 @@ def _loss(pair: Pair) -> float:
 
 
 def _differs(pair: Pair) -> bool:
-    return bool(pair.base and pair.tuned and pair.base.score is not None and (_loss(pair) or pair.base.answer != pair.tuned.answer))
+    """Whether the words do."""
+    return bool(pair.base and pair.tuned and pair.base.score is not None and pair.base.answer != pair.tuned.answer)
 
 
 def _likeness(pair: Pair) -> float:
-    """0: the answers share no letter, 1: they are the same. Only looked at where the scores differ alike."""
+    """0: the answers share no letter, 1: they are the same."""
     one, other = (question.answer[:COMPARED] if question else "" for question in (pair.base, pair.tuned))
     return difflib.SequenceMatcher(None, one, other, autojunk=False).quick_ratio()
 

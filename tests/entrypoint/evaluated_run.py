@@ -6,8 +6,9 @@ from typing import Any
 from entrypoint.run.evaluation import Told, make_report, write_report, write_results
 from entrypoint.run.seal import seal
 from entrypoint.run.store import Store
-from schemas.evaluation import Question, Report, Side, SuiteResult
+from schemas.evaluation import Question, Side, SuiteResult
 from schemas.manifest import Manifest
+from schemas.report import Report
 
 
 def answered(suite: str, side: Side, right: int, count: int = 40, metric: str = "accuracy") -> SuiteResult:

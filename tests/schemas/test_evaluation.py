@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.evaluation import MAX_TEXT, Question, Report, SuiteResult, Verdict, excerpt
+from schemas.evaluation import MAX_TEXT, Question, SuiteResult, Verdict, excerpt
+from schemas.report import Report
 
 ASKED: dict[str, Any] = {"id": "1", "prompt": "How deep is the harbour?", "answer": "Nine metres.", "score": 1.0, "ended": "stop"}
 SUITE: dict[str, Any] = {

@@ -5,7 +5,8 @@ from typing import Any
 
 from entrypoint.run.evaluation import Told, make_report
 from schemas.chain_link import Link
-from schemas.evaluation import Load, Question, Report, Side, SuiteResult
+from schemas.evaluation import Load, Question, Side, SuiteResult
+from schemas.report import Report
 
 SUBJECTS = ("astronomy", "harbours", "law")
 
@@ -109,7 +110,7 @@ def told(**changes: Any) -> Told:
     given: dict[str, Any] = {
         "name": "port-ossley", "export": "3f2a9c0d11e4b6a7", "seed": 17, "kind": "safetensors", "engine": "vllm 0.32.0",
         "gate": {"own.exact_match": ">= 0.9", "mmlu": ">= base - 5%", "own.perplexity": "<= base * 0.9"}, "loads": loads(), "losses": curve,
-        "validation_losses": tuple((step, 3.2 * 0.97**step + 0.62) for step in (34, 68, 102)), "chain": chain(), "versions": {"vllm": "0.32.0", "evalscope": "1.14.0", "torch": "2.13.0"},
+        "validation_losses": tuple((step, 3.2 * 0.97**step + 0.62) for step in (34, 68, 102)), "chain": chain(), "training_metrics": {"loss": 0.71, "rewards/accuracies": 0.93}, "versions": {"vllm": "0.32.0", "evalscope": "1.14.0", "torch": "2.13.0"},
     }  # fmt: skip
     return Told(**given | changes)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.run.lineage import POINTS, curves, lineage, thinned
+from entrypoint.run.lineage import POINTS, curves, lineage, recorded, thinned
 from entrypoint.run.seal import seal
 from schemas.manifest import Manifest, Sealed
 
@@ -78,6 +78,14 @@ def test_curves(tmp_path: Path) -> None:
     ]
     (tmp_path / "curve.json").write_text(json.dumps(curve))
     assert curves(tmp_path) == (((1, 2.5), (3, 2.0)), ((3, 2.2),))
+
+
+def test_what_training_recorded_of_the_weights_that_it_kept(tmp_path: Path) -> None:
+    kept = {"step": 3, "eval_loss": 2.2, "eval_rewards/accuracies": 0.9, "eval_runtime": 3.0, "epoch": 1.0}
+    (tmp_path / "curve.json").write_text(json.dumps([kept, {"step": 6, "eval_loss": 2.5, "eval_entropy": None}]))
+    assert recorded(tmp_path, 3) == {"loss": 2.2, "rewards/accuracies": 0.9}
+    assert recorded(tmp_path, 6) == recorded(tmp_path, None) == {"loss": 2.5}
+    assert recorded(tmp_path / "none", 3) == {}
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1, null]", "\ud800"])

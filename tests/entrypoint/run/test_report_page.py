@@ -8,7 +8,7 @@ from sample_report import loads, question, report, result, told
 
 from entrypoint.run.evaluation import make_report
 from entrypoint.run.report_page import page
-from schemas.evaluation import Report
+from schemas.report import Report
 
 ATTACK = (
     "</div></details><script>alert(1)</script><img src=x onerror=alert(1)>\"' onload=alert(1) <!-- <style>*{display:none}</style> &lt;b&gt; \x00\x1b[2J\u202e"
@@ -100,7 +100,7 @@ def test_light_and_dark_and_a_narrow_screen() -> None:
 def test_what_it_says() -> None:
     text = " ".join("".join(Reader(page(report())).text).split())
     for said in ("Gate passed", "own.exact_match", "+90.0 points", "passed, within chance", "mmlu: 39 of 150 questions are answered worse than by the base", "harbours",
-                 "tokens a second, all requests together", "Nine metres at low tide.", "270 rows to learn, 30 held out, seed 17", "evalscope 1.14.0", "settings: temperature 0, few_shot 5"):  # fmt: skip
+                 "tokens a second, all requests together", "Nine metres at low tide.", "270 rows to learn, 30 held out, seed 17", "At its last validation training recorded: loss 0.71, rewards/accuracies 0.93", "evalscope 1.14.0", "settings: temperature 0, few_shot 5"):  # fmt: skip
         assert said in text
     refused = "".join(Reader(page(report(gate={"mmlu": ">= 0.9"}))).text)
     assert "Gate refused: 1 of 1 condition" in refused
