@@ -10,7 +10,7 @@ from schemas.report import Pair
 OPEN = 3
 """Of a list, how many are shown open."""
 
-FIRST = 160
+FIRST = 110
 """Characters of the line that a closed one shows."""
 
 ENDED = {"stop": "", "cut": "cut: no room left", "none": "no answer"}
