@@ -20,7 +20,9 @@ from entrypoint.lock_file import find_lock, save_lock
 from entrypoint.options import json_option, lock_option, spec_argument, store_option
 from entrypoint.plan import check_sections
 from entrypoint.plan.lock import check_lock
+from entrypoint.plan.refuse import refuse_unbuilt
 from entrypoint.process_commands import PROCESS_COMMANDS
+from entrypoint.report_commands import REPORT_COMMANDS
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
 from entrypoint.run.store import Store
@@ -96,6 +98,7 @@ def validate(spec: Path) -> None:
 def plan(spec: Path, store: Path, facts_file: str | None, config: Path | None, show: str | None, lock: bool, lock_file: Path | None, as_json: bool) -> None:
     """Print what every stage would do on this machine, and why, without doing it; where there is a lock, also how the plan differs from it."""
     wanted, place = read_spec(spec), Store(store)
+    refuse_unbuilt(wanted)
     facts = with_models(read_facts(facts_file), wanted, place) if facts_file is not None else machine(wanted, place)
     chain = follow(wanted, with_config(facts, wanted, config, place) if config is not None else facts, place)
     chain = chain if facts_file is not None else foresee(chain, place)
@@ -123,6 +126,8 @@ def _hold_to_lock(plan: Plan, chain: Chain, spec: Path, lock_file: Path | None) 
 
 def _run_stage(stage: Stage, spec: Path, store: Path, lock_file: Path | None = None) -> None:
     check_sections(read_spec(spec))
+    if stage == "fetch":  # every run begins there
+        refuse_unbuilt(read_spec(spec))
     chain, place = _chain(spec, store, stage)
     steps = chain.plan(stage)
     _hold_to_lock(steps, chain, spec, lock_file)
@@ -244,7 +249,7 @@ def schema() -> None:
     click.echo(json.dumps(make_json_schema(), indent=2))
 
 
-for command in (*EXPORT_COMMANDS, *PROCESS_COMMANDS, *BUNDLE_COMMANDS, *SITE_COMMANDS, show_facts):
+for command in (*EXPORT_COMMANDS, *REPORT_COMMANDS, *PROCESS_COMMANDS, *BUNDLE_COMMANDS, *SITE_COMMANDS, show_facts):
     cli.add_command(command)
 
 

@@ -7,9 +7,10 @@ import click
 
 from entrypoint import render
 from entrypoint.chain import read_spec
+from entrypoint.evaluations import promote_by_hand
 from entrypoint.exports import Export, exports, find_export, prune
 from entrypoint.options import json_option, spec_argument, store_option
-from entrypoint.run.promotion import promote, rollback
+from entrypoint.run.promotion import rollback
 from entrypoint.run.store import Store
 
 
@@ -29,8 +30,8 @@ def list_exports(spec: Path, store: Path, as_json: bool, prunes: bool) -> None:
         return
     render.show_table(("export", "state", "kind", "made (UTC)", "MB", "parity"), [_row(e) for e in found])
     for export in found:
-        if export.why:
-            click.echo(f"{export.id}: {export.why}")
+        for said in filter(None, (export.why, export.gate, export.forced)):
+            click.echo(f"{export.id}: {said}")
 
 
 def _row(e: Export) -> tuple[str, ...]:
@@ -41,11 +42,11 @@ def _row(e: Export) -> tuple[str, ...]:
 @spec_argument
 @click.argument("export")
 @store_option
-def promote_export(spec: Path, export: str, store: Path) -> None:
-    """Serve EXPORT, by its ID or the beginning of it; a server that runs follows once it has passed its gates."""
+@click.option("--force", metavar="REASON", help="Also against the evaluation's gate; the reason is written down, and `exports` shows it.")
+def promote_export(spec: Path, export: str, store: Path, force: str | None) -> None:
+    """Serve EXPORT, by its ID or the beginning of it, where the evaluation's gate has passed; a server that runs follows once it has passed its own."""
     wanted, place = read_spec(spec), Store(store)
-    chosen = promote(place, wanted.name, find_export(wanted, place, export), "promote")
-    click.echo(f"promote: {wanted.name}/exports/{chosen.export} is current")
+    click.echo(promote_by_hand(wanted, place, find_export(wanted, place, export), force))
 
 
 @click.command("rollback")

@@ -2,9 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entrypoint.chain import Chain
+from entrypoint.evaluations import gate_words
 from entrypoint.run.promotion import forget, promote, read_current, should_promote
 from entrypoint.run.store import Store
 from schemas.current import Current
@@ -32,12 +33,19 @@ class Export:
     why: str = ""
     """Of a refusal: its first line."""
 
+    gate: str = ""
+    """What the evaluation's gate says; empty where the spec has none, or where the export has not been evaluated."""
+
+    forced: str = ""
+    """Why it was promoted against its gate, the last time that it was."""
+
 
 def exports(spec: Spec, store: Store) -> list[Export]:
     """Every sealed export of the run, the newest first."""
     current = read_current(store, spec.name)
     sealed = sorted(store.sealed(f"{spec.name}/exports"), key=lambda s: s.manifest.finished_at, reverse=True)
-    return [_line(one, current) for one in sealed]
+    gate = gate_words(spec, store)
+    return [replace(line, gate=gate.get(line.id, "")) for line in (_line(one, current) for one in sealed)]
 
 
 def _line(sealed: Sealed, current: Current | None) -> Export:
@@ -52,7 +60,14 @@ def _line(sealed: Sealed, current: Current | None) -> Export:
         state = "previous"
     size = sum(file.bytes for file in made.files) / 1e6
     why = refused.get(name, "").partition("\n")[0] if state == "refused" else ""
-    return Export(name, str(made.job.get("kind", "")), made.finished_at[:16].replace("T", " "), round(size, 1), _parity(sealed), state, why)
+    return Export(
+        name, str(made.job.get("kind", "")), made.finished_at[:16].replace("T", " "), round(size, 1), _parity(sealed), state, why, forced=_forced(name, current)
+    )
+
+
+def _forced(name: str, current: Current | None) -> str:
+    found = next((one for one in current.forced if one.export == name), None) if current else None
+    return f"promoted against its gate, {found.at[:16].replace('T', ' ')} UTC: {found.reason}" if found else ""
 
 
 def _parity(sealed: Sealed) -> str:
@@ -79,6 +94,8 @@ def promote_newest(chain: Chain, store: Store) -> str:
         return ""
     export = made.folder.rpartition("/")[2]
     current, automatic = read_current(store, name), chain.spec.serve.promote == "auto"
+    if chain.spec.evaluate.gate and current and current.export != export:
+        return f"export: {name}/exports/{current.export} stays current until the gate of an evaluation has passed: `docker compose run --rm evaluate`"
     if should_promote(current, export, made.manifest.finished_at, automatic=automatic):
         promote(store, name, export, "export")
         return f"export: {made.folder} is current: serve follows"

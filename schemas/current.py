@@ -15,6 +15,18 @@ class Refused(Record):
     why: str
 
 
+class Forced(Record):
+    """An export that was promoted although its gate had not passed."""
+
+    export: str
+    at: str
+    reason: str
+    """In the words of whoever did it."""
+
+    refused: str
+    """What the gate had said."""
+
+
 class Current(Record):
     """Replaced in one step, so that whoever reads it sees one choice or the next."""
 
@@ -27,8 +39,11 @@ class Current(Record):
     at: str
     """When it was made current: ISO 8601, UTC."""
 
-    by: Literal["export", "promote", "rollback", "serve"]
-    """serve: it put back what served before."""
+    by: Literal["export", "evaluate", "promote", "rollback", "serve"]
+    """evaluate: its gate passed. serve: it put back what served before."""
 
     refused: tuple[Refused, ...] = ()
+    """The newest first."""
+
+    forced: tuple[Forced, ...] = ()
     """The newest first."""

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.errors import Problem, SpecError
+from schemas.gate_check import gate_problems
 from schemas.shape import Place, locate
 from schemas.spec import Spec
 from schemas.tree import Path, Tree, problem_at, read_tree
@@ -33,6 +34,8 @@ def load(text: str, file: str = "spec.yaml") -> Spec:
         # What is wrong with the value of an unknown key is no news.
         silent = [tree.spoilt.get(f.path) for f in told if f.error["type"] == "extra_forbidden"]
         tree.problems = [p for p in tree.problems if p not in silent] + [f.problem(tree, file) for f in told]
+    else:
+        tree.problems += [] if tree.problems else _of_the_gate(spec, tree, file)
     if tree.problems:
         raise SpecError(sorted(tree.problems, key=lambda p: (p.line or 0, p.column or 0)))
     return spec
@@ -52,6 +55,7 @@ class _Found:
         # A key that is missing has no place: its section has.
         above = (self.path[:end] for end in range(len(self.path), 0, -1))
         line, column = next((mark for path in above if (mark := self._mark(tree, path))), tree.values[()])
+        line, column = inside(tree, self.path, self.error.get("ctx", {}).get("at")) or (line, column)
         return problem_at(self.shown, (line, column), *self.words, file)
 
     def _mark(self, tree: Tree, path: Path) -> tuple[int, int] | None:
@@ -61,6 +65,21 @@ class _Found:
     @property
     def shown(self) -> Path:
         return self.place.path if self.error["type"] == "missing" else self.path
+
+
+def inside(tree: Tree, path: Path, at: int | None) -> tuple[int, int] | None:
+    """The 0-based place of a character of a text; None where it has none, or the text is not on one line as it is."""
+    start = tree.starts.get(path) if at is not None else None
+    return (start[0], start[1] + (at or 0)) if start else None
+
+
+def _of_the_gate(spec: Spec, tree: Tree, file: str) -> list[Problem]:
+    found = []
+    for one in gate_problems(spec):
+        path: Path = ("evaluate", "gate", one.metric)
+        mark = tree.keys[path] if one.at is None else inside(tree, path, one.at) or tree.values[path]
+        found.append(problem_at(path, mark, one.what, one.fix, file))
+    return found
 
 
 def _find(error: ErrorDetails, tree: Tree) -> _Found:

@@ -36,6 +36,9 @@ class Tree:
     texts: dict[Path, str] = field(default_factory=dict)
     """Numbers and words without quotes, as the file has them."""
 
+    starts: dict[Path, Mark] = field(default_factory=dict)
+    """Where the text of a value begins that stands on one line as it is, behind its quote where it has one."""
+
     spoilt: dict[Path, Problem] = field(default_factory=dict)
     """Values with a problem already: what validation says of them only repeats it."""
 
@@ -114,6 +117,7 @@ class _Builder:
     def _build_scalar(self, node: ScalarNode, path: Path, tag: str) -> Any:
         if node.style is None:
             self.tree.texts[path] = node.value
+        self._note_start(node, path)
         if tag == "null" and path:
             # An empty value has no place of its own: the next line would be shown.
             mark = self.tree.keys.get(path) or self.tree.values[path[:-1]]
@@ -127,6 +131,12 @@ class _Builder:
             # From an explicit tag (!!int x), or a number of thousands of digits.
             self._spoil(path, _mark(node), f"cannot be read as {NOUNS.get(tag, tag)}", None)
             return None
+
+    def _note_start(self, node: ScalarNode, path: Path) -> None:
+        """So that a problem inside a text has its column; with line breaks or escapes in it, columns are not characters."""
+        quote, start, end = int(node.style in ("'", '"')), node.start_mark, node.end_mark
+        if start.line == end.line and end.column - start.column == len(node.value) + 2 * quote:
+            self.tree.starts[path] = (start.line, start.column + quote)
 
     def _build_mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         built: dict[str, Any] = {}

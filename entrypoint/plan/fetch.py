@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.plugins import OF_PREPARE, OF_TRAIN, code_sources
-from entrypoint.plan.refuse import refuse_unbuilt
 from entrypoint.plan.step import make_step
 from schemas.data import NAMED_TEMPLATES, Rows
 from schemas.errors import MachineError, UsageError
@@ -21,7 +20,6 @@ TEACHER = "teacher"
 
 def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     """A step for the model, one for all rows together, one for a teacher, and one for the plug-ins of each stage that has some."""
-    refuse_unbuilt(spec)
     rows = row_sources(spec)
     model_job = FetchJob(role="model", sources=(spec.model.source,), trust_remote_code=spec.model.trust_remote_code)
     data_job = FetchJob(role="data", sources=rows, template=template_file(spec))

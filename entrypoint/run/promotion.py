@@ -11,13 +11,16 @@ from pydantic import ValidationError
 
 from entrypoint.run.seal import write_durably
 from entrypoint.run.store import Store
-from schemas.current import FILE_NAME, Current, Refused
+from schemas.current import FILE_NAME, Current, Forced, Refused
 from schemas.errors import CaissonError, GateRefused, MachineError, UsageError
 
-By = Literal["export", "promote", "rollback", "serve"]
+By = Literal["export", "evaluate", "promote", "rollback", "serve"]
 
 REMEMBERED = 5
 """Refusals that current.json keeps."""
+
+FORCED = 50
+"""Promotions against the gate that it keeps."""
 
 
 def read_current(store: Store, name: str) -> Current | None:
@@ -34,12 +37,14 @@ def read_current(store: Store, name: str) -> Current | None:
         ) from None
 
 
-def promote(store: Store, name: str, export: str, by: By) -> Current:
+def promote(store: Store, name: str, export: str, by: By, *, reason: str = "", refused: str = "") -> Current:
     """Make an export current. Every byte is read first: raises UsageError for one that is not there, GateRefused for a damaged one, and changes
-    nothing then."""
+    nothing then. `refused` is what the gate said where somebody promotes all the same, for a `reason`: both are written down."""
     _verify(store, name, export)
     with _locked(store, name):
-        return _write(store, name, read_current(store, name), export, by)
+        before = read_current(store, name)
+        forced = (Forced(export=export, at=_now(), reason=reason, refused=refused),) if refused else ()
+        return _write(store, name, before, export, by, (*forced, *(before.forced if before else ()))[:FORCED])
 
 
 def rollback(store: Store, name: str) -> Current:
@@ -53,7 +58,7 @@ def rollback(store: Store, name: str) -> Current:
             except CaissonError as error:
                 damaged.append(error.what)
                 continue
-            return _write(store, name, current, export, "rollback")
+            return _write(store, name, current, export, "rollback", current.forced if current else ())
     found = f": {'; '.join(damaged)}" if damaged else ""
     raise UsageError(
         f"{name} has no earlier export to go back to{found}", "`caisson exports SPEC` lists what there is; `caisson promote SPEC ID` takes any of them"
@@ -92,14 +97,15 @@ def should_promote(current: Current | None, export: str, sealed_at: str, *, auto
     return automatic and current.export != export and sealed_at >= current.at
 
 
-def _write(store: Store, name: str, before: Current | None, export: str, by: By) -> Current:
+def _write(store: Store, name: str, before: Current | None, export: str, by: By, forced: tuple[Forced, ...]) -> Current:
     """The new choice; the former is the first of the previous ones."""
     if before is not None and before.export == export:
-        made = before
+        made = before.model_copy(update={"forced": forced})
     else:
         former = (before.export, *before.previous) if before else ()
         made = Current(
-            export=export, previous=tuple(dict.fromkeys(f for f in former if f != export)), at=_now(), by=by, refused=before.refused if before else ()
+            export=export, previous=tuple(dict.fromkeys(f for f in former if f != export)), at=_now(), by=by, refused=before.refused if before else (),
+            forced=forced,
         )  # fmt: skip
     _put(store, name, made)
     return made

@@ -30,11 +30,15 @@ def test_commands() -> None:
         "ask",
         "status",
         "exports",
+        "compare",
+        "report",
         "promote",
         "rollback",
         "doctor",
         "support",
         "sbom",
+        "bundle",
+        "load",
         "facts",
         "schema",
         "anatomy",
@@ -199,6 +203,17 @@ def test_ask_before_export(run: SmallRun, caisson: Caisson) -> None:
     assert (code, err) == (2, "caisson: export has not finished for this spec\n    run `docker compose run --rm export`, or `caisson export`\n")
     code, _, err = caisson("ask", run.spec_file, "Who?", "--base", "--store", run.store.root)
     assert (code, err) == (2, "caisson: fetch has not finished for this spec\n    run `docker compose run --rm fetch`, or `caisson fetch`\n")
+
+
+@pytest.mark.parametrize("section", ["{suites: [mmlu]}", "{gate: {own.exact_match: '> 0.5'}}"])
+@pytest.mark.parametrize("command", ["plan", "fetch"])
+def test_unbuilt_sections_are_refused(caisson: Caisson, run: SmallRun, section: str, command: str) -> None:
+    with run.spec_file.open("a") as spec:
+        spec.write(f"\nevaluate: {section}\n")
+    code, _, said = caisson(command, run.spec_file, "--store", run.store.root)
+    assert code == 2
+    assert "suites and gates are not built yet" in said
+    assert not run.store.root.exists()
 
 
 # -- status, doctor, schema

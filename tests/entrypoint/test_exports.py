@@ -133,7 +133,17 @@ def test_table(caisson: Caisson, run: SmallRun) -> None:
 def test_json(caisson: Caisson, run: SmallRun) -> None:
     put(run, A)
     (found,) = json.loads(caisson("exports", run.spec_file, "--store", run.store.root, "--json")[1])
-    assert found == {"id": A, "kind": "safetensors", "made": "2026-01-01 10:00", "megabytes": 0.0, "parity": "5/6 ~1", "state": "", "why": ""}
+    assert found == {
+        "id": A,
+        "kind": "safetensors",
+        "made": "2026-01-01 10:00",
+        "megabytes": 0.0,
+        "parity": "5/6 ~1",
+        "state": "",
+        "why": "",
+        "gate": "",
+        "forced": "",
+    }
 
 
 def test_prune_removes_what_was_served_long_ago_and_says_so(caisson: Caisson, run: SmallRun) -> None:

@@ -73,13 +73,6 @@ def test_open_revision_of_rows_is_said() -> None:
     assert "commit" in decision.why
 
 
-@pytest.mark.parametrize("section", ["{suites: [mmlu]}", "{gate: {mmlu: '> 0.5'}}"])
-def test_unbuilt_sections_are_refused(section: str) -> None:
-    with pytest.raises(UsageError, match=r"evaluate: suites and gates are not built yet") as caught:
-        plan_fetch(spec(f"evaluate: {section}"), facts())
-    assert caught.value.exit_code == 2
-
-
 def test_a_source_that_is_not_there_is_refused_before_anything_is_written() -> None:
     here = facts().model_copy(update={"sources": {"/data/a.jsonl": SourceFacts(kind="missing")}})
     steps = plan_fetch(spec(), here).steps

@@ -39,7 +39,7 @@ ENVIRONMENT = {
 ARGUMENTS = ("--dtype", "bfloat16", "--max-model-len", "256", "--shutdown-timeout", "60", "--disable-fastapi-docs", "--enforce-eager", "--seed", "17")
 
 
-def learned(steps: int, seed: int = 1) -> tuple[Any, Any]:
+def learned(steps: int, seed: int = 1, rows: list[dict[str, Any]] | None = None) -> tuple[Any, Any]:
     """A model with heads of a size that vLLM has kernels for, which has learned some rows by heart; and its tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -52,7 +52,7 @@ def learned(steps: int, seed: int = 1) -> tuple[Any, Any]:
         max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=2,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
-    texts = [tokenizer.apply_chat_template(row["messages"], tokenize=False) for row in tiny.rows(12)]
+    texts = [tokenizer.apply_chat_template(row["messages"], tokenize=False) for row in rows or tiny.rows(12)]
     batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)

@@ -52,6 +52,17 @@ class TeacherServer:
             logits = self.model(input_ids=torch.tensor([ids])).logits[0].float()
         return torch.cat([torch.zeros_like(logits[:1]), logits[:-1].log_softmax(-1)]) + self.shift
 
+    def write(self, ids, room):
+        """The greedy continuation as text, and why it ended."""
+        ids, start = list(ids), len(ids)
+        while len(ids) - start < room:
+            with torch.no_grad(), self.lock:
+                token = int(self.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+            if token == self.tokenizer.eos_token_id:
+                return self.tokenizer.decode(ids[start:], skip_special_tokens=True), len(ids) - start + 1, "stop"
+            ids.append(token)
+        return self.tokenizer.decode(ids[start:], skip_special_tokens=True), room, "length"
+
     def likeliest(self, ids, k):
         """At each place the k likeliest tokens and the one that stands there; None at the first."""
         places = [None]
@@ -117,7 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
             name = (lambda token: f"token_id:{token}") if teacher.form == "echo ids" else (lambda token: teacher.tokenizer.decode([token]))
             tops = [place and {name(token): value for token, value, _ in place} for place in teacher.likeliest(ids, k)]
             found["logprobs"] = {"top_logprobs": [*tops, {name(0): -1.0}], "tokens": [name(token) for token in [*ids, 0]]}
-        self._json({"object": "text_completion", "choices": [found]})
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
+        if asked["max_tokens"] > 1:
+            found["text"], usage["completion_tokens"], found["finish_reason"] = teacher.write(ids, asked["max_tokens"])
+        self._json({"object": "text_completion", "choices": [found], "usage": usage})
         with teacher.lock:
             teacher.prompts.append(tuple(ids))
 
