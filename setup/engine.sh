@@ -4,7 +4,7 @@
 set -euo pipefail
 
 ENGINE_MIN=26 COMPOSE_MIN=2.26
-PACKAGES="docker.io docker-cli docker-compose docker-buildx debootstrap"
+PACKAGES="docker.io docker-cli docker-compose docker-buildx debootstrap zstd iproute2"
 LOG=/var/log/dockerd.log
 HERE=$(dirname "$0")
 
