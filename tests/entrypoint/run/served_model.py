@@ -171,6 +171,10 @@ class Served:
         """Process id of the engine that it has started last."""
         return max(int(child) for thread in Path(f"/proc/{self.process.pid}/task").iterdir() for child in (thread / "children").read_text().split())
 
+    def engine_processes(self, name: str = "VLLM::") -> list[int]:
+        """Ids of the engine's processes whose names begin so; another test's engine may run beside it."""
+        return [pid for pid in map(int, filter(str.isdigit, (p.name for p in Path("/proc").iterdir()))) if _name(pid).startswith(name) and self.process.pid in _ancestors(pid)]
+
     def ask(self, path: str, body: Any = None, key: str | None = None, timeout: float = 60) -> tuple[int, Any]:
         """Status and answer of the engine that is active."""
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
@@ -196,3 +200,22 @@ class Served:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:  # gone meanwhile
+        return ""
+
+
+def _ancestors(pid: int) -> list[int]:
+    """Parents of a process, the nearest first."""
+    found: list[int] = []
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+        found.append(pid)
+    return found

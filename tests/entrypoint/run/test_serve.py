@@ -125,7 +125,7 @@ def test_an_engine_whose_core_hangs_behind_an_open_port(served: Served) -> None:
     """Its port answers /health as if nothing were wrong."""
     served.wait_for("ready")
     before = served.active()["generation"]
-    cores = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and (p / "comm").read_text().startswith("VLLM::EngineCor")]
+    cores = served.engine_processes("VLLM::EngineCor")
     assert len(cores) == 1
     os.kill(cores[0], signal.SIGSTOP)
     assert served.wait_for("loading", after=before) < 30
@@ -153,9 +153,11 @@ def test_sigterm_lets_a_request_in_flight_finish(served: Served) -> None:
     asking = threading.Thread(target=lambda: answers.append(served.ask("/v1/chat/completions", body, USER_KEY)))
     asking.start()
     time.sleep(0.3)
+    engine = served.engine_processes()
+    assert engine
     assert served.stop() == 0, served.tail()
     asking.join()
     assert answers[0][0] == 200 and answers[0][1]["choices"][0]["finish_reason"] == "length"
     assert served.events("drained")[0]["by_itself"]
     assert served.active()["state"] == "loading", "the gateway sends nobody here any more"
-    assert not [p for p in Path("/proc").iterdir() if p.name.isdigit() and (p / "comm").read_text().startswith("VLLM::")]
+    assert not [pid for pid in engine if Path(f"/proc/{pid}").exists()]
