@@ -173,7 +173,11 @@ class Served:
 
     def engine_processes(self, name: str = "VLLM::") -> list[int]:
         """Ids of the engine's processes whose names begin so; another test's engine may run beside it."""
-        return [pid for pid in map(int, filter(str.isdigit, (p.name for p in Path("/proc").iterdir()))) if _name(pid).startswith(name) and self.process.pid in _ancestors(pid)]
+        return [
+            pid
+            for pid in map(int, filter(str.isdigit, (p.name for p in Path("/proc").iterdir())))
+            if _name(pid).startswith(name) and self.process.pid in _ancestors(pid)
+        ]
 
     def ask(self, path: str, body: Any = None, key: str | None = None, timeout: float = 60) -> tuple[int, Any]:
         """Status and answer of the engine that is active."""

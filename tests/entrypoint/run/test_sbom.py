@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
-from entrypoint.run.sbom import Package, cyclonedx, debian_packages, packages
+pytest.importorskip("cyclonedx")  # of the host's environment alone
+
+from cyclonedx.schema import SchemaVersion  # noqa: E402
+from cyclonedx.validation.json import JsonStrictValidator  # noqa: E402
+
+from entrypoint.run.sbom import Package, cyclonedx, debian_packages, packages  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from entrypoint.run.sniff import sniff
+pytest.importorskip("hypothesis")  # of the host's environment alone
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from entrypoint.run.sniff import sniff  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 
