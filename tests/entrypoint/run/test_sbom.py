@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("cyclonedx")  # of the host's environment alone
 
-from cyclonedx.schema import SchemaVersion  # noqa: E402
-from cyclonedx.validation.json import JsonStrictValidator  # noqa: E402
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
-from entrypoint.run.sbom import Package, cyclonedx, debian_packages, packages  # noqa: E402
+from entrypoint.run.sbom import Package, cyclonedx, debian_packages, packages
 
 ROOT = Path(__file__).resolve().parents[3]
 

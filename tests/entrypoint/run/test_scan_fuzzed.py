@@ -9,14 +9,14 @@ import pytest
 
 pytest.importorskip("hypothesis")  # of the host's environment alone
 
-import safetensors as library  # noqa: E402
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from model_folder import model_files, write  # noqa: E402
+import safetensors as library
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from model_folder import model_files, write
 
-from entrypoint.run.safetensors_header import BadHeader, check_safetensors  # noqa: E402
-from entrypoint.run.scan import scan_model  # noqa: E402
-from schemas.errors import GateRefused  # noqa: E402
+from entrypoint.run.safetensors_header import BadHeader, check_safetensors
+from entrypoint.run.scan import scan_model
+from schemas.errors import GateRefused
 
 GOOD = model_files()
 FAST = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

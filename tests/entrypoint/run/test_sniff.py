@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("hypothesis")  # of the host's environment alone
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from entrypoint.run.sniff import sniff  # noqa: E402
+from entrypoint.run.sniff import sniff
 
 ROOT = Path(__file__).resolve().parents[3]
 
