@@ -1,5 +1,6 @@
 """One pass of all sources through the data gate, from where an earlier attempt has sealed."""
 
+import gc
 import json
 import shutil
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ class GatePass:
     def run(self) -> Tally:
         """What was counted of everything so far. Of rows that are streamed, to the end of the first part that has training rows, or behind it."""
         output, job = Path(self.task.output), self.job
+        gc.freeze()  # what the libraries hold stays: looking through it for garbage takes as long as a thousand rows
         for old in output.iterdir():
             if old.is_dir():
                 shutil.rmtree(old)
