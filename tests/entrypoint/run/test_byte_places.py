@@ -3,11 +3,11 @@
 import json
 import random
 
-import numpy as np
 import pytest
 
 pytest.importorskip("transformers")
 
+import numpy as np
 from tiny import tokenizer
 from tokenizers import AddedToken, Tokenizer
 
