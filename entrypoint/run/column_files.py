@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.rejection import Rejected
-from entrypoint.run.text_files import NO_ROWS, Records, open_plain
+from entrypoint.run.text_files import NO_ROWS, TWICE, Records, open_plain
 
 BATCH_ROWS = 512
 
@@ -18,6 +18,9 @@ def read_column_file(path: Path, shown: str, kind: str, skip: int = 0) -> Record
     try:
         batches = _parquet(path) if kind == ".parquet" else _arrow(path)
         for batch in batches:
+            if len(set(batch.schema.names)) != len(batch.schema.names):
+                yield Rejected(shown, TWICE, ", ".join(sorted({n for n in batch.schema.names if batch.schema.names.count(n) > 1})[:4]), rest_lost=True)
+                return
             if number + batch.num_rows <= skip:
                 number += batch.num_rows
                 continue
@@ -28,7 +31,7 @@ def read_column_file(path: Path, shown: str, kind: str, skip: int = 0) -> Record
                     yield f"{shown}:row {number}", without_null(value)
         if not number:
             yield Rejected(shown, NO_ROWS)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # the last of a time that Python's calendar does not have
         yield Rejected(shown, f"not a {kind} file that pyarrow reads to its end", " ".join(str(error).split())[:200], rest_lost=True)
 
 

@@ -57,7 +57,7 @@ def _check(message: Any, at: int, weights: bool) -> Message:
     if role == "tool":
         kept |= {k: message[k] for k in ("name", "tool_call_id") if isinstance(message.get(k), str)}
     _add_weight(kept, message, place, weights)
-    if len(kept) > 2 and not is_text(json.dumps(kept, ensure_ascii=False)):
+    if len(kept) > 2 and not is_text(_written(kept, place)):
         raise Fault(HALF, place)
     return kept
 
@@ -165,9 +165,17 @@ def check_tools(tools: Any) -> tuple[Message, ...]:
         function = tool.get("function", tool) if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise Fault("a tool without a name")
-        if not is_text(json.dumps(tool, ensure_ascii=False)):
+        if not is_text(_written(tool, f"tool {function['name']}")):
             raise Fault(HALF, "in a tool")
     return tuple(tool if "function" in tool else {"type": "function", "function": tool} for tool in tools)
+
+
+def _written(value: Message, place: str) -> str:
+    """As JSON; raises Fault for what a column of a table may hold and JSON does not."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError as error:
+        raise Fault("a value that JSON does not have", f"{place}: {error}") from None
 
 
 def is_text(text: object) -> bool:

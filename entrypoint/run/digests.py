@@ -12,11 +12,14 @@ SPLIT, WEIGHT, CHOICE, CONTENT = slice(0, 6), slice(6, 11), slice(11, 16), slice
 """Bytes of a digest: each decision has its own, so that none depends on another."""
 
 
+ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
 def digest(row: Row, seed: int) -> bytes:
     """32 bytes that depend on the row's content and the seed alone."""
     plain = row.kind == "conversation" and not row.tools
     content = row.messages if plain else [row.kind, row.messages, row.rejected, row.tools, row.text, row.desirable]
-    return hashlib.sha256(json.dumps([seed, content], ensure_ascii=False).encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(ENCODER.encode([seed, content]).encode("utf-8", "surrogatepass")).digest()
 
 
 def share_of(part: bytes) -> float:

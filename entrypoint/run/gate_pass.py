@@ -1,5 +1,6 @@
 """One pass of all sources through the data gate, from where an earlier attempt has sealed."""
 
+import gc
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from entrypoint.run.rows import Layout, Reader, Row, find_layout, rows_of
 from entrypoint.run.tally import Source, Tally
 from entrypoint.run.template import Renderer
 from entrypoint.run.text_files import Records
-from entrypoint.run.verdict import judge
+from entrypoint.run.verdict import judge, judge_so_far
 from schemas.errors import GateRefused
 from schemas.job import PrepareJob, RowsJob, Task
 
@@ -28,6 +29,9 @@ PACKED, PACKING_SUFFIXES = 3, (".gz", ".bz2", ".xz", ".zst", ".parquet")
 
 LETTERS_A_TOKEN = 4
 """Of English text in common vocabularies, roughly."""
+
+ROWS_A_LOOK = 10_000
+"""Of streamed rows, after which the gate judges what was read so far although no part is full: of bad rows alone none ever is."""
 
 TURNS_A_PART = 8
 """At least, where rows are long or parts are small."""
@@ -48,6 +52,7 @@ class GatePass:
     def run(self) -> Tally:
         """What was counted of everything so far. Of rows that are streamed, to the end of the first part that has training rows, or behind it."""
         output, job = Path(self.task.output), self.job
+        gc.freeze()  # what the libraries hold stays: looking through it for garbage takes as long as a thousand rows
         for old in output.iterdir():
             if old.is_dir():
                 shutil.rmtree(old)
@@ -90,6 +95,7 @@ class GatePass:
         sizes = {number: max(1, _plain_bytes(self._folder(rows))) for number, rows in train.items()}
         readers = {number: self._rows(rows, sources[number], places[number], _weighed(self.read, sources[number])) for number, rows in train.items()}
         most = self.job.part_tokens * LETTERS_A_TOKEN / TURNS_A_PART
+        looked = self.tally.read
         while readers:
             number = min(readers, key=lambda n: (sources[n].letters / sizes[n], n))
             self.gate.pass_rows(_turn(readers, number, sources[number], most), "train", sources[number])
@@ -99,6 +105,11 @@ class GatePass:
                 if self.job.streaming == "head" and self.tally.train.rows:
                     return
                 self._judge()
+                looked = self.tally.read
+            elif self.tally.read - looked >= ROWS_A_LOOK:
+                looked = self.tally.read
+                if self._is_lost():
+                    return
         self.gate.drain()
         self._seal(places, ended=True)
         self._judge()
@@ -107,6 +118,16 @@ class GatePass:
         """Part by part, by everything so far; the first one is judged when its report is written."""
         if self.job.streaming == "rest":
             judge(self.tally, self.job, self.positions)
+
+    def _is_lost(self) -> bool:
+        """Whether no more need be read: the first part is refused when its report is written, what is behind it here."""
+        try:
+            judge_so_far(self.tally, self.job, self.positions)
+        except GateRefused:
+            if self.job.streaming == "head":
+                return True
+            raise
+        return False
 
     def _seal(self, places: dict[int, Place], *, ended: bool = False) -> None:
         files, added = self.gate.write_part(self.parts.number)

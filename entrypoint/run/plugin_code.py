@@ -1,6 +1,7 @@
 """A user's own code, loaded from what was fetched, and words for what goes wrong in it."""
 
 import importlib
+import inspect
 import linecache
 import sys
 import traceback
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 from entrypoint.run.code_files import find_code
 from entrypoint.run.leaf import is_disk_full
+from schemas.contract import FUNCTIONS, right_signature
 from schemas.errors import CaissonError, MachineError, StepFailed
 from schemas.job import PluginJob
 from schemas.plugins import PluginKind, is_file
@@ -29,7 +31,23 @@ class PluginCode:
     def get(self, kind: PluginKind) -> Any:
         """The function or class; None where the job names none. Loaded at the first call, inside `words`."""
         job = self.jobs.get(kind)
-        return getattr(self._module(job), job.name) if job else None
+        return self._as_told(kind, getattr(self._module(job), job.name, None)) if job else None
+
+    def _as_told(self, kind: PluginKind, found: Any) -> Any:
+        """What the file made of it when it ran: a decorator or a line below may have put something else in the place of what the plan has read."""
+        if found is None:
+            self.wrong(kind, "is not there any more when its file has run", "define it once, at the top of the file")
+        if kind not in FUNCTIONS:
+            if not isinstance(found, type):
+                self.wrong(kind, f"is {type(found).__name__} when its file has run, a {kind} is a class", f"write {right_signature(kind)}, without a decorator")
+            return found
+        try:
+            inspect.signature(found, follow_wrapped=False).bind(*FUNCTIONS[kind], **self.options(kind))
+        except TypeError as error:
+            self.wrong(kind, f"cannot be called as its text says when its file has run: {error}", f"write {right_signature(kind)}; a decorator must keep that")
+        except ValueError:  # of a callable that is compiled nobody knows
+            pass
+        return found
 
     def options(self, kind: PluginKind) -> dict[str, Any]:
         """Its keyword arguments."""

@@ -87,11 +87,11 @@ def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, st
         return Layout("messages", "no row can be read", columns)
     keys = f"the keys {', '.join(map(str, list(first)[:6])) or 'none'}" if isinstance(first, dict) else type(first).__name__
     example = (
-        f"`format: completion` and `columns: {{prompt: {names[0]}, completion: {names[-1]}}}`, say"
+        f": `format: completion` and `columns: {{prompt: {names[0]}, completion: {names[-1]}}}`, say"
         if (names := _names(first))
-        else "and map its names with `columns`"
+        else " and map its names with `columns`"
     )
-    return Rejected(source, "no known format", f"the first row has {keys}; name the format: {example}", first_words(_shown(first)))
+    return Rejected(source, "no known format", f"the first row has {keys}; name the format{example}", first_words(_shown(first)))
 
 
 def _names(row: Any) -> list[str]:
@@ -166,6 +166,6 @@ def _opened(cell: str) -> list[Any] | None:
 
 def _shown(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False)[:400]
+        return json.dumps(value, ensure_ascii=False, default=str)[:400]
     except (ValueError, RecursionError):
         return type(value).__name__

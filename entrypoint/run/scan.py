@@ -127,12 +127,17 @@ def walk(folder: Path, shown: str) -> Iterator[str]:
         for name in sorted([*names, *(f for f in folders if (Path(base) / f).is_symlink())]):
             path = Path(base) / name
             inside = path.relative_to(root).as_posix()
-            if not inside.isprintable():  # also names that are not UTF-8: they could not be written into a manifest
-                raise GateRefused(f"{shown}/{inside!a} has unprintable characters in its name", "rename or remove it")
+            check_name(inside, shown)
             if name.startswith("."):
                 continue
             if check_inside(path, root, f"{shown}/{inside}"):
                 yield inside
+
+
+def check_name(inside: str, shown: str) -> None:
+    """Raise GateRefused for unprintable names, also those that are not UTF-8: they could not be written into a manifest."""
+    if not inside.isprintable():
+        raise GateRefused(f"{shown}/{inside!a} has unprintable characters in its name", "rename or remove it")
 
 
 def check_inside(path: Path, root: Path, shown: str) -> bool:

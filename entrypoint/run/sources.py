@@ -1,6 +1,7 @@
 """Where a local model or rows lie, and what of them fetch takes or refuses: looked at before a byte moves, by `plan` too."""
 
 import difflib
+import errno
 import glob
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from entrypoint.run.code_files import find_code, read_limited
 from entrypoint.run.row_names import COMPRESSIONS, SUFFIXES, kind_of
-from entrypoint.run.scan import Found, check_gguf, check_inside, scan_model, unreadable, walk
+from entrypoint.run.scan import Found, check_gguf, check_inside, check_name, scan_model, unreadable, walk
 from schemas.code import read_code
 from schemas.errors import GateRefused, MachineError, UsageError
 from schemas.job import FetchJob
@@ -64,6 +65,10 @@ def readable() -> Iterator[None]:
         yield
     except PermissionError as error:
         raise MachineError(f"{error.filename} may not be read", "give every user the right to: chmod -R a+rX on the host") from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UsageError(f"{str(error.filename)[:40]}... is too long for the name of a file", "write the path of a file or folder") from None
 
 
 def find_rows(source: str) -> Copies:
@@ -87,7 +92,12 @@ def find_rows(source: str) -> Copies:
     if "**" in source and root.is_dir():  # glob passes over folders that it may not list
         for _ in os.walk(root, onerror=unreadable):
             pass
-    matched = sorted(p for p in root.glob(str(path.relative_to(root))) if not p.is_dir())
+    try:
+        matched = sorted(p for p in root.glob(str(path.relative_to(root))) if not p.is_dir())
+    except ValueError as error:
+        raise UsageError(f"{shown} is no pattern: {error}", "** stands alone between two /, as in /data/**/*.jsonl") from None
+    for p in matched:
+        check_name(p.relative_to(root).as_posix(), str(root))
     found = [(p, p.relative_to(root).as_posix()) for p in matched if check_inside(p, root.resolve(), f"{shown}: {p}")]
     if not found:
         raise UsageError(f"{shown} matches no file", near(root / "*"))

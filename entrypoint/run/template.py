@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from entrypoint.run.byte_places import byte_places
 from entrypoint.run.conversation import Message
 from entrypoint.run.mask import supervise
 from entrypoint.run.rejection import Fault
@@ -52,7 +53,7 @@ class Renderer:
         backend.no_truncation()  # tokenizer.json may ask for both
         backend.no_padding()
         backend.encode_special_tokens = False
-        self.backend = backend
+        self.backend, self.places = backend, byte_places(backend)
 
     def render(self, row: Row) -> list[Rendered]:
         """The sequences of a row: one, or chosen and rejected of a pair. Where the template rewrites earlier turns, one for each turn that is
@@ -120,21 +121,31 @@ class Renderer:
         return self.finish(rows, self.tokenize(rows))
 
     def tokenize(self, rows: list[Rendered]) -> list[Any]:
-        """The tokenizer's own encodings: on all cores, without the interpreter's lock."""
+        """The tokenizer's own encodings: on all cores, without the interpreter's lock; without places where those follow from the tokens."""
         if rows and all(row.raw for row in rows):
             return list(self.backend.encode_batch_fast([row.text for row in rows], add_special_tokens=True))
-        return list(self.backend.encode_batch([row.text for row in rows], add_special_tokens=False))
+        if self.places is None or not all(self.places.is_kept(row.text) for row in rows):
+            return list(self.backend.encode_batch([row.text for row in rows], add_special_tokens=False))
+        return list(self.backend.encode_batch_fast([row.text for row in rows], add_special_tokens=False))
 
     def finish(self, rows: list[Rendered], encodings: list[Any]) -> list[Encoded]:
         """Encodings as arrays, with what is learned."""
         found = []
         for row, encoding in zip(rows, encodings, strict=True):
-            ids = encoding.ids
             if row.raw:
-                found.append(self._end_raw(ids))
+                found.append(self._end_raw(encoding.ids))
             else:
-                found.append(Encoded(_as_array(ids), supervise(encoding, row.spans, len(ids))))
+                ids = _as_array(encoding.ids)
+                found.append(Encoded(ids, supervise(self._places(row.text, ids, encoding), row.spans, len(ids))))
         return found
+
+    def _places(self, text: str, ids: np.ndarray, encoding: Any) -> Any:
+        """Something that tells where tokens lie."""
+        if self.places is None:
+            return encoding
+        if self.places.is_kept(text) and (found := self.places.of(text, ids)):
+            return found
+        return self.backend.encode(text, add_special_tokens=False)
 
     def _end_raw(self, ids: list[int]) -> Encoded:
         end = self.tokenizer.eos_token_id

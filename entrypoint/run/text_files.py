@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from entrypoint.run.bounded_lines import TOO_LARGE, bounded_lines
 from entrypoint.run.rejection import Rejected, first_words
 
 DOCUMENT_BYTES = 64 * 2**20
@@ -21,6 +22,8 @@ CHUNK = 2**20
 """Bytes or characters that are read at once."""
 
 NO_ROWS = "the file holds no rows"
+TWICE = "two columns of one name"
+AS_UTF16 = "it has bytes of zero, as UTF-16 and damaged files have: save the file as UTF-8"
 BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)
 """What a file that is cut or damaged raises: gzip.BadGzipFile and pyarrow's errors are OSErrors."""
 
@@ -57,7 +60,12 @@ def open_plain(path: Path) -> IO[bytes]:
 def read_lines(stream: IO[bytes], shown: str, skip: int) -> Records:
     """JSON Lines: one value a line; blank lines count as lines, not as rows."""
     rows = 0
-    for number, line in enumerate(stream, start=1):
+    for number, line in enumerate(bounded_lines(stream), start=1):
+        if line is None:
+            rows += 1
+            if rows > skip:
+                yield Rejected(f"{shown}:{number}", TOO_LARGE, "is it a list of rows in one line? that is a .json file")
+            continue
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not line.strip():
@@ -73,10 +81,13 @@ def _parse(line: bytes, where: str) -> tuple[str, Any] | Rejected:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Rejected(where, "not UTF-8", f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}", first_words(line))
+        said = AS_UTF16 if b"\0" in line else f"byte {error.start + 1} of the line is 0x{line[error.start]:02x}"
+        return Rejected(where, "not UTF-8", said, first_words(line))
     try:
         return where, json.loads(text.rstrip("\r\n"))
     except (ValueError, RecursionError) as error:
+        if "\0" in text:
+            return Rejected(where, "not UTF-8", AS_UTF16, first_words(text))
         return Rejected(where, "not JSON", not_json(error), first_words(text))
 
 
@@ -212,12 +223,12 @@ def _read_table(delimiter: str) -> Callable[[IO[bytes], str, int], Records]:
 
 def _read_cells(text: IO[str], delimiter: str, shown: str, skip: int) -> Records:
     csv.field_size_limit(DOCUMENT_BYTES)
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    reader = csv.reader(_table_lines(text), delimiter=delimiter, strict=True)
     number = 0
     try:
         names = next(reader, None)
         if names is None or len(set(names)) != len(names):
-            yield Rejected(shown, NO_ROWS if names is None else "two columns of one name", rest_lost=names is not None)
+            yield Rejected(shown, NO_ROWS if names is None else TWICE, rest_lost=names is not None)
             return
         if other := _other_separator(names, delimiter):
             detail = f"the first line has {other} and no {SEPARATORS[delimiter]}: save it with {SEPARATORS[delimiter]}"
@@ -231,7 +242,9 @@ def _read_cells(text: IO[str], delimiter: str, shown: str, skip: int) -> Records
             number += 1
             if number <= skip:
                 continue
-            if len(cells) != len(names):
+            if any("\0" in cell for cell in cells):
+                yield Rejected(where, "not UTF-8", AS_UTF16, first_words(delimiter.join(cells)))
+            elif len(cells) != len(names):
                 yield Rejected(where, "not as many cells as columns", f"{len(cells)} cells, {len(names)} columns", first_words(delimiter.join(cells)))
             else:
                 yield where, {name: cell for name, cell in zip(names, cells, strict=True) if cell != ""}
@@ -241,6 +254,13 @@ def _read_cells(text: IO[str], delimiter: str, shown: str, skip: int) -> Records
         yield Rejected(f"{shown}:{reader.line_num + 1}", "not UTF-8", f"0x{error.object[error.start]:02x}; save the file as UTF-8", rest_lost=True)
     except csv.Error as error:
         yield Rejected(f"{shown}:{reader.line_num}", "not a table", str(error), rest_lost=True)
+
+
+def _table_lines(text: IO[str]) -> Iterator[str]:
+    for line in bounded_lines(text):
+        if line is None:
+            raise csv.Error(TOO_LARGE)
+        yield line
 
 
 def _other_separator(names: list[str], delimiter: str) -> str | None:
@@ -259,6 +279,9 @@ def read_document(stream: IO[bytes], shown: str, skip: int) -> Records:
         yield Rejected(
             shown, f"a .txt file is one document, and larger than {DOCUMENT_BYTES >> 20} MiB", "write one document a line into a .jsonl file", rest_lost=True
         )
+        return
+    if b"\0" in raw:
+        yield Rejected(shown, "not UTF-8", AS_UTF16, first_words(raw))
         return
     try:
         yield shown, {"text": raw.decode("utf-8-sig")}

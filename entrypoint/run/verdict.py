@@ -18,6 +18,13 @@ WITHOUT_TOOLS = ("the chat template leaves descriptions of tools out", "the chat
 
 def judge(tally: Tally, job: PrepareJob, positions: int | None) -> None:
     """Raise GateRefused where too much was left out. `positions` are the model's, in tokens."""
+    judge_so_far(tally, job, positions)
+    if not tally.train.rows:
+        _refuse_no_rows(tally, job, positions)
+
+
+def judge_so_far(tally: Tally, job: PrepareJob, positions: int | None) -> None:
+    """The same of rows behind which others come: that none is left to train on cannot be said of them yet."""
     if tally.rest_lost:
         first = tally.rest_lost[0]
         more = f"; {len(tally.rest_lost) - 1} more files" if len(tally.rest_lost) > 1 else ""
@@ -38,8 +45,6 @@ def judge(tally: Tally, job: PrepareJob, positions: int | None) -> None:
             f" the longest has {tally.longest_seen}",
             f"{_longer(job, positions)}, or write too_long: {'' if tally.too_long == tally.read else 'drop to leave them out, '}truncate to cut them",
         )
-    if not tally.train.rows:
-        _refuse_no_rows(tally, job, positions)
 
 
 def _judge_kinds(tally: Tally, job: PrepareJob) -> None:

@@ -1,5 +1,6 @@
 """Parquet, Arrow, and Zstandard, through pyarrow."""
 
+import datetime
 import json
 
 import pytest
@@ -53,3 +54,33 @@ def test_a_cut_file_says_so(tmp_path, name, keep):
     last = list(read_files(tmp_path, f"/{name}"))[-1]
     assert not isinstance(last, tuple)
     assert last.rest_lost or (keep == 0 and last.reason == "the file holds no rows")
+
+
+def reasons(folder, table):
+    pq.write_table(table, folder / "d.parquet")
+    return [(r.reason, r.detail) for r in read_rows(folder, "/d.parquet") if not isinstance(r, Row)]
+
+
+@pytest.mark.parametrize("values", [pa.array([b"\xff"]), pa.array([1], pa.date32()), pa.array([1], pa.timestamp("us"))])
+def test_cells_that_are_no_text(tmp_path, values):
+    ((reason, detail),) = reasons(tmp_path, pa.table({"text": values}))
+    assert reason == "no `text`" and detail.startswith("it is ")
+
+
+def test_values_that_json_does_not_have(tmp_path):
+    call = {"function": {"name": "f", "arguments": {"at": datetime.date(2026, 1, 1)}}}
+    messages = [{"role": "user", "content": "q", "tool_calls": None}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    ((reason, detail),) = reasons(tmp_path, pa.Table.from_pylist([{"messages": messages}]))
+    assert reason == "a value that JSON does not have" and detail.startswith("message 2: ")
+    tools = [{"name": "f", "since": datetime.date(2026, 1, 1)}]
+    ((reason, detail),) = reasons(tmp_path, pa.Table.from_pylist([{"messages": ROWS[0]["messages"], "tools": tools}]))
+    assert reason == "a value that JSON does not have" and detail.startswith("tool f: ")
+
+
+def test_a_time_that_no_calendar_has(tmp_path):
+    ((reason, detail),) = reasons(tmp_path, pa.table({"text": ["a"], "at": pa.array([2**62], pa.timestamp("us"))}))
+    assert reason.startswith("not a .parquet file") and "out of range" in detail
+
+
+def test_two_columns_of_one_name(tmp_path):
+    assert reasons(tmp_path, pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])) == [("two columns of one name", "text")]

@@ -91,3 +91,36 @@ def test_the_key_binds_first_part_and_rest(attempt):
 
     job = PrepareJob(train=(), loss_on="all", max_length=16, too_long="drop", max_rejected=0.0, seed=1, streaming="head")
     assert key_of(job) == key_of(job.model_copy(update={"streaming": "rest"})) != key_of(job.model_copy(update={"seed": 2}))
+
+
+BAD = [{"messages": [{"role": "user", "content": f"Why {i}?"}]} for i in range(1200)]
+
+
+@pytest.fixture
+def short_looks(monkeypatch):
+    monkeypatch.setattr("entrypoint.run.gate_pass.ROWS_A_LOOK", 1000)
+
+
+def test_bad_rows_alone_are_not_read_to_their_end(attempt, short_looks, tmp_path):
+    with pytest.raises(GateRefused, match=r"rows are bad \(100.0%\).*\n  /data/rows.jsonl:1: no assistant turn"):
+        attempt(BAD * 3, **STREAMED, streaming="head")
+    report = json.loads((tmp_path / "out.report.json").read_text())
+    assert 1000 <= report["read"] < 1600 and report["rejected_by_reason"] == {"no assistant turn": report["read"]}
+
+
+def test_rows_that_are_all_too_long_are_not_read_to_their_end(attempt, short_looks):
+    with pytest.raises(GateRefused, match=r"of 1[0-4]\d\d rows are longer than 8 tokens"):
+        attempt(rows(1500), **{**STREAMED, "max_length": 8}, streaming="head")
+
+
+def test_bad_rows_behind_the_first_part(attempt, short_looks, tmp_path):
+    good = rows(1500)
+    attempt(good + BAD * 3, **STREAMED, streaming="head")
+    with pytest.raises(GateRefused, match="rows are bad") as refused:
+        attempt(good + BAD * 3, **STREAMED, streaming="rest")
+    assert int(str(refused.value).split(" of ")[1].split()[0]) < 3500, "of 5,100"
+
+
+def test_what_max_rejected_allows_is_read_on(attempt, short_looks):
+    summary, _ = attempt(BAD + rows(300), **{**STREAMED, "max_rejected": 1.0}, streaming="head")
+    assert summary["train"]["rows"] > 0

@@ -117,7 +117,7 @@ def test_bad_row(tmp_path: Path, value: Any, reason: str, detail: str) -> None:
         (b'{"a": "\xff"}', "not UTF-8", "byte 8 of the line is 0xff"),
         (b"\xc3", "not UTF-8", "byte 1 of the line is 0xc3"),
         ('{"a": "ü"}'.encode("latin-1"), "not UTF-8", "byte 8 of the line is 0xfc"),
-        ('{"a": "ü"}'.encode("utf-16"), "not UTF-8", "byte 1 of the line is 0xff"),
+        ('{"a": "ü"}'.encode("utf-16"), "not UTF-8", "it has bytes of zero, as UTF-16 and damaged files have: save the file as UTF-8"),
         (b"\xef\xbb\xbf" + LINE, "not JSON", None),
     ],
     ids=[

@@ -62,3 +62,15 @@ def test_a_plug_in_is_read_and_never_run(tmp_path):
         check_local(FetchJob(role="plugins", sources=(str(bad),)))
     with pytest.raises(UsageError, match=r"gone\.py is not there\n.*did you mean .*good\.py"):
         check_local(FetchJob(role="preprocessor", sources=(str(tmp_path / "gone.py"),)))
+
+
+def test_patterns_and_names_that_are_none(tmp_path):
+    write(tmp_path / "d", {"a.jsonl": b"{}"})
+    with pytest.raises(UsageError, match=r"\*\*\*.jsonl is no pattern: "):
+        find_rows(f"{tmp_path}/d/***.jsonl")
+    with pytest.raises(UsageError, match="is too long for the name of a file"):
+        check_local(FetchJob(role="data", sources=(f"{tmp_path}/{'a' * 5000}",)))
+    (tmp_path / "d" / "\udcff.jsonl").write_bytes(b"{}")  # no UTF-8
+    for source in ("d", "d/*"):
+        with pytest.raises(GateRefused, match="has unprintable characters in its name"):
+            find_rows(f"{tmp_path}/{source}")

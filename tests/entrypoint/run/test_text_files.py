@@ -91,3 +91,28 @@ def test_reading_goes_on_at_any_place(tmp_path: Path, name: str, content: bytes)
     for taken in range(len(whole)):
         assert list(read_files(tmp_path, f"/{name}", Place(place.file, place.row))) == whole[taken:]
         next(first)
+
+
+@pytest.fixture
+def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("entrypoint.run.bounded_lines.LINE_BYTES", 100)
+
+
+@pytest.mark.usefixtures("short_lines")
+def test_a_line_that_is_too_large_is_read_over(tmp_path: Path) -> None:
+    content = LINES + b"x" * 5000 + b"\n" + LINES
+    found = read(tmp_path, "d.jsonl", content)
+    assert [f if isinstance(f, Rejected) else f[1] for f in found] == [*ROWS, found[5], *ROWS]
+    assert (found[5].where, found[5].rest_lost) == ("/d.jsonl:6", False) and found[5].reason.startswith("a line larger than")
+    assert list(read_files(tmp_path, "/d.jsonl", Place(0, 6))) == found[6:]
+    assert read(tmp_path, "e.csv", b"a,b\n1,2\n" + b"x" * 500)[-1].rest_lost
+
+
+@pytest.mark.parametrize("name", ["d.jsonl", "d.csv", "d.txt", "d.json"])
+@pytest.mark.parametrize("code", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_two_bytes_a_letter(tmp_path: Path, name: str, code: str) -> None:
+    text = {"d.jsonl": '{"text": "a"}\n', "d.csv": "a,b\n1,2\n", "d.txt": "ab", "d.json": '[{"text": "a"}]'}[name]
+    found = read(tmp_path, name, text.encode(code))
+    assert found and all(isinstance(f, Rejected) and f.reason in ("not UTF-8", "not JSON") for f in found)
+    if name in ("d.jsonl", "d.txt"):
+        assert "UTF-16" in found[0].detail or "0xf" in found[0].detail
