@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.answers_job import Answered, AnswersJob
-from schemas.base import Record
+from schemas.base import Recompute, Record
 from schemas.data import Format, NamedTemplate, TooLong
 from schemas.export_job import ExportJob
 from schemas.method import LossOn, Method, RowKind
@@ -210,7 +210,7 @@ class TrainJob(Record):
     pack_length: int | None = None
     """Tokens of a pack, which then stands for a row here; None: rows are padded to the longest of a micro-batch."""
 
-    gradient_checkpointing: bool
+    gradient_checkpointing: Recompute
     kernels: Literal["torch", "liger"] = "torch"
     """Who computes norms, rotary embeddings and the MLP's gate."""
 
