@@ -14,8 +14,8 @@ from entrypoint.plan.needed import needed
 from entrypoint.plan.offload import AUTOMATIC, room_on_disk
 from entrypoint.plan.optimisation import WHY_WHOLE
 from schemas.errors import MachineError
+from schemas.expected import Predicted
 from schemas.facts import Facts
-from schemas.job import Predicted
 from schemas.plan import Decision
 
 MARGIN = 0.90
