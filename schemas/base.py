@@ -1,7 +1,7 @@
 """The base class and the value types that every section of the spec shares."""
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, Strict
 from pydantic.json_schema import JsonSchemaValue
@@ -58,6 +58,14 @@ def _percent(value: Any) -> Any:
         raise PydanticCustomError("percent", "must be a share from 0% to 100% (0 to 1)")
     return share
 
+
+def _no_number(value: Any) -> Any:
+    """1 equals True, and a choice looks no further."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Recompute = Annotated[Literal[True, False, "selective"], BeforeValidator(_no_number)]
+"""Whether layers are computed once more in the backward pass: all of them, none, or every second one."""
 
 Percent = Annotated[float, BeforeValidator(_percent), _PercentSchema()]
 """A share of a whole: `5%` or 0.05."""

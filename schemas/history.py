@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from schemas.base import Record
+from schemas.base import Recompute, Record
 
 HISTORY = ".history.jsonl"
 """Its file in the store."""
@@ -39,7 +39,7 @@ class Setting(Record):
     nodes: Annotated[int, Field(ge=1)] = 1
     precision: Text
     optimizer: Text
-    gradient_checkpointing: bool
+    gradient_checkpointing: Recompute
     kernels: Text = "torch"
     micro_batch: Annotated[int, Field(ge=1)]
     accumulation: Annotated[int, Field(ge=1)]

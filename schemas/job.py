@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.answers_job import Answered, AnswersJob
-from schemas.base import Record
+from schemas.base import Recompute, Record
 from schemas.data import Format, NamedTemplate, TooLong
+from schemas.expected import Predicted, Raising
 from schemas.export_job import ExportJob
 from schemas.method import LossOn, Method, RowKind
 from schemas.plugins import PluginKind
@@ -155,19 +156,6 @@ class ValidationJob(Record):
     best: bool = False
 
 
-class Predicted(Record):
-    """What a plan expects of a training; the run says how far off it was."""
-
-    memory_bytes: float | None = None
-    """Peak of one process: what torch allocates on a GPU (without context and fragments), all memory of the process on a CPU. None: not estimated."""
-
-    step_seconds: float | None = None
-    """Of one optimizer step, without saves and validations: as measured before, or estimated. None: neither."""
-
-    modelled_seconds: float | None = None
-    """The same by the time model alone, from which the next plan's correction is worked out. None: not estimated."""
-
-
 class TrainJob(Record):
     """One optimisation, fully decided."""
 
@@ -210,7 +198,7 @@ class TrainJob(Record):
     pack_length: int | None = None
     """Tokens of a pack, which then stands for a row here; None: rows are padded to the longest of a micro-batch."""
 
-    gradient_checkpointing: bool
+    gradient_checkpointing: Recompute
     kernels: Literal["torch", "liger"] = "torch"
     """Who computes norms, rotary embeddings and the MLP's gate."""
 
@@ -243,6 +231,9 @@ class TrainJob(Record):
     plugins: dict[PluginKind, PluginJob] = {}
     predicted: Predicted = Predicted()
     """In no identity: it decides nothing."""
+
+    raising: Raising | None = None
+    """In no identity: the rows of a step stay the same. None: the plan's rows at once stay as they are."""
 
     track: tuple[TrackerJob, ...]
     """In no identity: where curves go decides no weight."""

@@ -92,7 +92,8 @@ def _describe(schema: Node, node: Node, path: str) -> str:
     if choices and _models(schema, node) and not any("type" in c or "const" in c for c in choices):
         return f"section [{path}](#{path.replace('.', '')})"
     if choices:
-        words = [word for c in choices for word in ([c["const"]] if "const" in c else c.get("enum", ["true", "false"] if c.get("type") == "boolean" else []))]
+        found = [word for c in choices for word in ([c["const"]] if "const" in c else c.get("enum", [True, False] if c.get("type") == "boolean" else []))]
+        words = [str(word).lower() if isinstance(word, bool) else word for word in found]
         others = [_describe(schema, c, path) for c in choices if not ({"const", "enum"} & set(c)) and c.get("type") != "boolean"]
         return " or ".join(filter(None, [_or(words), *others]))
     if "$ref" in node:

@@ -158,7 +158,7 @@ def _bounds(annotation: Any) -> dict[str, float]:
 
 def _words(annotation: Any) -> list[str]:
     if typing.get_origin(annotation) is typing.Literal:
-        return [str(word) for word in typing.get_args(annotation)]
+        return [str(word).lower() if isinstance(word, bool) else str(word) for word in typing.get_args(annotation)]
     return [word for inner in typing.get_args(annotation) if not models_in(inner) for word in _words(inner)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.base import Auto, Percent, Section
+from schemas.base import Auto, Percent, Recompute, Section
 
 RENDEZVOUS_PORT = 29_400
 """Where none is written: torchrun's own."""
@@ -119,8 +119,9 @@ class Train(Section):
     precision: Auto[Literal["bf16", "fp16", "fp32"]] = None
     """Arithmetic of the forward and backward pass. auto: bf16 where the accelerator has it, fp16 on older ones, fp32 on a CPU."""
 
-    gradient_checkpointing: Auto[bool] = None
-    """Recompute activations instead of keeping them: less memory, about a third slower. auto: whichever is faster with the rows that fit at once."""
+    gradient_checkpointing: Auto[Recompute] = None
+    """Recompute activations instead of keeping them: less memory, about a third slower. selective: of every second layer, half of both. auto: whichever is
+    fastest with the rows that fit at once."""
 
     kernels: Auto[Literal["torch", "liger"]] = None
     """Who computes norms, rotary embeddings and the MLP's gate: transformers' own code, or Liger's Triton kernels, which are for GPUs. auto: whichever is

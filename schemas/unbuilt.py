@@ -9,6 +9,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 
 KEYS: dict[str, tuple[str, ...]] = {
     "method": ("on_policy", "precompute", "reference"),
+    "train": ("compile",),
     "hardware": ("offload_path",),
     "serve": ("replicas", "parity"),
 }

@@ -102,6 +102,8 @@ def word_not_one_of(given: object, words: list[str], pattern: str, text: str | N
     """A word that is none of a choice; `pattern` is the place with `*` for positions in lists."""
     if is_unbuilt_value(pattern, given):
         return f"{given} is not built yet in this version", f"built: {', '.join(words)}"
+    if "true" in words and (meant := YES_NO.get(str(given).lower())):
+        return f"must be one of {', '.join(words)}, not {show(given, text)}", f"write {meant}"
     close = difflib.get_close_matches(given, words, 1) if isinstance(given, str) else []
     return f"must be {'one of ' if len(words) > 1 else ''}{', '.join(words)}, not {show(given, text)}", f"did you mean `{close[0]}`?" if close else None
 

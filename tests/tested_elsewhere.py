@@ -19,6 +19,7 @@ ELSEWHERE = {
         ("entrypoint.run." + part for part in ("report_answers", "report_plots", "report_sections", "report_words")),
         "tests/entrypoint/run/test_report_page.py, through the page",
     ),
+    "schemas.expected": "records; tests/entrypoint/plan/test_plan_fit.py and test_plan_raising.py make them, tests/entrypoint/run/test_raised.py trains by one",
     "schemas.history": "tests/entrypoint/run/test_history.py writes, cuts and reads it",
     "schemas.rates": "tests/entrypoint/run/test_rates_file.py, and tests/entrypoint/run/test_calibrate.py measures them",
     "schemas.calibrate_job": "tests/entrypoint/run/test_calibrate.py, through its leaf",

@@ -9,6 +9,14 @@ SHAPES = {"qwen2.5-0.5b": 4, "qwen3-1.7b": 2, "llama3-8b": 1}
 LENGTHS = (1024, 2048, 4096)
 
 
+SELECTIVE: tuple[dict[str, Any], ...] = (
+    {}, {"adapter": "full"}, {"adapter": "full", "accumulated": True}, {"loss": "whole"}, {"length": 4096}, {"padded": True},
+    {"shape": "qwen2.5-0.5b", "batch": 4}, {"shape": "qwen2.5-0.5b", "batch": 4, "length": 4096, "adapter": "full"}, {"shape": "llama3-8b", "batch": 1, "length": 4096},
+    {"shape": "odd", "batch": 2, "length": 4096}, {"shape": "odd", "adapter": "full"},
+)  # fmt: skip
+"""Every second layer, in this and that; `odd` has an odd number of them, so that the last is one that is recomputed."""
+
+
 def grid() -> list[dict[str, Any]]:
     """72 rows."""
     return [
@@ -25,6 +33,7 @@ def apart() -> list[dict[str, Any]]:
     found = [base | {"dropout": 0.05}, base | {"padded": True}, base | {"padded": True, "checkpointing": True}, base | {"rank": 64}]
     found += [base | {"adapter": "full", "accumulated": True}, base | {"adapter": "full", "accumulated": True, "checkpointing": True}]
     found += [base | {"batch": 16, "checkpointing": True}, base | {"batch": 8, "length": 4096, "checkpointing": True, "shape": "llama3-8b"}]
+    found += [base | {"checkpointing": "selective"} | beside for beside in SELECTIVE]
     return [*found, base | {"adapter": "full", "batch": 16, "checkpointing": True}, base | {"adapters": "bf16", "dropout": 0.05}]
 
 

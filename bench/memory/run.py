@@ -21,6 +21,7 @@ from predict import accelerate_says, caisson, deepspeed_says  # noqa: E402
 from rows import apart, grid, measured  # noqa: E402
 
 GIB = 1024**3
+RECOMPUTES = {True: "yes", False: "no", "selective": "half"}
 IMAGE = "caisson/train:dev-cpu"
 
 
@@ -44,12 +45,12 @@ def table(result: dict[str, Any]) -> str:
     for row in result["rows"]:
         if row.get("adapters") or "peak" not in row:
             continue
-        said = {"plan": caisson(row)[0], "accelerate": accelerate_says(row), "DeepSpeed": deepspeed_says(row)}
+        said = {"plan": caisson(row, result["device"])[0], "accelerate": accelerate_says(row), "DeepSpeed": deepspeed_says(row)}
         for name, size in said.items():
             errors[name].append(abs(size / row["peak"] - 1))
         beside = ", ".join(f"{name} {row[name]}" for name in ("dropout", "padded", "rank", "accumulated") if row.get(name))
         off = said["plan"] / row["peak"] - 1
-        cells = [row["shape"], row["adapter"], f"{row['batch']} x {row['length']:,}", "yes" if row["checkpointing"] else "no", row["loss"], beside]
+        cells = [row["shape"], row["adapter"], f"{row['batch']} x {row['length']:,}", RECOMPUTES[row["checkpointing"]], row["loss"], beside]
         cells += [f"{row['peak'] / GIB:.2f}", f"{said['plan'] / GIB:.2f}", f"{off:+.1%}", f"{said['accelerate'] / GIB:.1f}", f"{said['DeepSpeed'] / GIB:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
     spread = ["| estimator | median | p95 | worst |", "|---|---|---|---|"]

@@ -86,7 +86,8 @@ def build(row: dict[str, Any], device: str) -> Any:
     dtype = torch.float32 if row["adapter"] == "full" else torch.bfloat16
     model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa" if row.get("padded") and device == "cuda" else "packed")
     if row["checkpointing"]:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        every = 2 if row["checkpointing"] == "selective" else 1
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False}, every_n_layers=every)
     if row["adapter"] == "lora":
         model = get_peft_model(
             model, LoraConfig(task_type="CAUSAL_LM", r=row.get("rank", 16), lora_alpha=32, lora_dropout=row.get("dropout", 0.0), target_modules=TARGETS)

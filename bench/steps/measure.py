@@ -66,10 +66,11 @@ class Trial:
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=1e-5, fused=True)
 
-    def recompute(self, again: bool) -> None:
-        """Activations are kept, or made again."""
+    def recompute(self, again: bool | str) -> None:
+        """Activations are kept, or made again: of all layers, or with `selective` of every second one."""
         if again:
-            self.inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            every = 2 if again == "selective" else 1
+            self.inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False}, every_n_layers=every)
             if self.adapter != "full":
                 self.model.enable_input_require_grads()
         else:

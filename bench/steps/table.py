@@ -44,18 +44,18 @@ def spread(errors: list[float]) -> str:
 def memory(rows: list[dict[str, Any]], every: bool) -> None:
     """Peak allocated, beside what the usual estimators say."""
     fitting = [row for row in rows if "peak" in row]
-    said = {"plan": lambda row: caisson(row)[0], "accelerate": accelerate_says, "DeepSpeed": deepspeed_says}
+    said = {"plan": lambda row: caisson(row, "cuda")[0], "accelerate": accelerate_says, "DeepSpeed": deepspeed_says}
     print(f"\n## Memory, {len(fitting)} rows\n\n| estimator | |\n|---|---|")
     for name, says in said.items():
         print(f"| {name} | {spread([says(row) / row['peak'] - 1 for row in fitting])} |")
     for shape, adapter in KINDS:
         mine = [row for row in fitting if (row["shape"], row["adapter"]) == (shape, adapter)]
         if mine:
-            print(f"| plan, {shape} {adapter} ({len(mine)}) | {spread([caisson(row)[0] / row['peak'] - 1 for row in mine])} |")
+            print(f"| plan, {shape} {adapter} ({len(mine)}) | {spread([caisson(row, 'cuda')[0] / row['peak'] - 1 for row in mine])} |")
     if every:
         print("\n| row | measured, GiB | plan | off by | moment |\n|---|---|---|---|---|")
         for row in fitting:
-            told, moment = caisson(row)
+            told, moment = caisson(row, "cuda")
             print(f"| {name_of(row)} | {row['peak'] / GIB:.2f} | {told / GIB:.2f} | {told / row['peak'] - 1:+.1%} | {moment} |")
 
 

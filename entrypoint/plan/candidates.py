@@ -4,11 +4,13 @@ from dataclasses import replace
 
 from entrypoint.plan.adapter import adapter_kinds, experts_of, goes_with, layers_of, rank_of, tables_of
 from entrypoint.plan.batch import Rows
+from entrypoint.plan.counted_shape import CountedShape, shape_of
 from entrypoint.plan.kernels import kernel_kinds
 from entrypoint.plan.load import Load
 from entrypoint.plan.method import needs_of, teacher_weights
 from entrypoint.plan.offload import AUTOMATIC
 from entrypoint.plan.optimisation import strategies
+from schemas.base import Recompute
 from schemas.errors import UsageError
 from schemas.facts import Facts
 from schemas.spec import Spec
@@ -30,7 +32,6 @@ def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Loa
     engines = [wanted] if wanted else strategies(spec, automatic)
     if wanted == "fsdp" and precision == "fp16":
         raise UsageError("hardware.strategy: fsdp does not scale losses, which fp16 needs", "use strategy: zero3, or ddp, with fp16")
-    recompute = [False, True] if spec.train.gradient_checkpointing is None else [spec.train.gradient_checkpointing]
     kinds = kernel_kinds(spec, facts)
     found = []
     for kind in adapter_kinds(spec):
@@ -47,8 +48,18 @@ def candidates(spec: Spec, facts: Facts, rows: Rows, precision: str) -> list[Loa
                 dropout=bool(getattr(spec.adapter, "dropout", 0.0)), validation_rows=spec.train.validation.batch_rows or 0,
                 flash=has_flash(facts), row=rows.inside,
             )  # fmt: skip
-            found += [replace(made, gradient_checkpointing=again, kernels=kernels) for again in recompute for kernels in kinds]
+            found += [replace(made, gradient_checkpointing=again, kernels=kernels) for again in recompute(spec, facts, kind) for kernels in kinds]
     return found
+
+
+def recompute(spec: Spec, facts: Facts, adapter: str) -> list[Recompute]:
+    """Those that a plan chooses from, the least work first. Every second layer only where all are alike, or what is kept would be the mean of nothing; nor where
+    only the last ones are trained."""
+    if spec.train.gradient_checkpointing is not None:
+        return [spec.train.gradient_checkpointing]
+    shape = shape_of(facts.models.get(spec.model.source))
+    alike = shape is not None and (not isinstance(shape, CountedShape) or shape.plain) and shape.layers > 1
+    return [False, "selective", True] if alike and adapter != "freeze" else [False, True]
 
 
 def has_flash(facts: Facts) -> bool:

@@ -14,8 +14,8 @@ from entrypoint.plan.needed import needed
 from entrypoint.plan.offload import AUTOMATIC, room_on_disk
 from entrypoint.plan.optimisation import WHY_WHOLE
 from schemas.errors import MachineError
+from schemas.expected import Predicted
 from schemas.facts import Facts
-from schemas.job import Predicted
 from schemas.plan import Decision
 
 MARGIN = 0.90
@@ -78,7 +78,7 @@ def predicted_of(fit: Fit) -> Predicted:
 
 def refuse_all(model: str, tried: Sequence[Fit], shape: ModelShape, facts: Facts) -> NoReturn:
     """Raises MachineError: how much is needed at least, how much there is, and what would fit."""
-    kept = not any(fit.load.gradient_checkpointing for fit in tried)
+    kept = not any(fit.load.gradient_checkpointing is True for fit in tried)
     if on_device := [fit for fit in tried if replace(fit, host_terms={}).fits]:
         smallest = min(on_device, key=lambda fit: fit.host_gib)
         terms = _terms(smallest.host_terms)

@@ -20,6 +20,7 @@ APART = {
     "watchdog_times",
     "watchdog_seconds",
     "predicted",
+    "raising",
 }
 """Fields of a job that decide no content that a later stage reads: a tracker that is moved, another interval or a
 teacher's other address trains nothing anew."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from entrypoint.plan.model_shape import ModelShape
+from schemas.base import Recompute
 
 GIB = 1024**3
 
@@ -35,7 +36,7 @@ class Load:
 
     micro_batch: int
     length: int
-    gradient_checkpointing: bool
+    gradient_checkpointing: Recompute
     on_gpu: bool
     offload: str = "none"
     nodes: int = 1
@@ -140,6 +141,13 @@ def trained_weights(shape: ModelShape, load: Load) -> int:
 def trained_layers(shape: ModelShape, load: Load) -> int:
     """Decoder layers that something is kept of for the backward pass: freeze's last ones, else all."""
     return min(load.layers, shape.layers) if load.adapter == "freeze" and load.layers else shape.layers
+
+
+def recomputed_layers(shape: ModelShape, load: Load) -> int:
+    """Decoder layers that are computed once more in the backward pass; selective: the first, the third and so on."""
+    if load.gradient_checkpointing == "selective":
+        return -(-shape.layers // 2)
+    return shape.layers if load.gradient_checkpointing else 0
 
 
 def trained_width(load: Load) -> int:

@@ -9,7 +9,7 @@ from schemas.facts import Facts
 from schemas.lock import LockedMachine, LockedStep, PlanLock, make_lock
 from schemas.plan import Plan, Step
 
-BY_NATURE = {"train": ("checkpoint_apart", "predicted")}
+BY_NATURE = {"train": ("checkpoint_apart", "predicted", "raising")}
 """Fields of a job that follow from a measurement of the machine, such as the speed of its disk: better known with each run, and no choice."""
 
 GRACE = "--grace="

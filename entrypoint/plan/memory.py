@@ -10,6 +10,7 @@ from entrypoint.plan.load import (
     Load,
     base_bytes,
     optimizer_bytes,
+    recomputed_layers,
     trained_layers,
     trained_weights,
     trained_width,
@@ -102,9 +103,12 @@ def moments(shape: ModelShape, load: Load) -> dict[str, dict[str, float]]:
     stream = float(tokens * stream_bytes(shape, load))
     moving = float(max(tokens * moving_bytes(shape, load), moving_scores(shape, load)))
     final = float(tokens * final_bytes(shape, load))
-    again = load.gradient_checkpointing
-    all_layers = shape.layers * stream if again else layers * layer
-    recomputed = layer if again else 0.0
+    again = recomputed_layers(shape, load)
+    whole = (shape.layers if again else layers) - again
+    all_layers = again * stream + whole * layer
+    # The last layer is recomputed where all are; of every second one the last or the one before it, with as much kept.
+    recomputed = layer if again == shape.layers or (shape.layers % 2 and again) else 0.0
+    copies = casts * min(whole, layers) / layers + cast_layer if again else casts
     held = gradients if load.accumulates else 0.0
     found = {
         "end of the forward pass": {
@@ -112,11 +116,11 @@ def moments(shape: ModelShape, load: Load) -> dict[str, dict[str, float]]:
         },
         "loss": {
             "activations": all_layers + final, "logits": logits_bytes(shape, load, "backward"), "gradients": held + _head_gradient(shape, load),
-            "16-bit copies": cast_layer if again else casts,
+            "16-bit copies": copies,
         },
         "last layer, backwards": {
             "activations": all_layers, "recomputed layer": recomputed, "gradients of activations": moving,
-            "gradients": held + _head_gradient(shape, load), "16-bit copies": cast_layer if again else casts,
+            "gradients": held + _head_gradient(shape, load), "16-bit copies": copies,
         },
         "first layer, backwards": {
             "activations": stream if again else layer, "recomputed layer": recomputed, "gradients of activations": moving,

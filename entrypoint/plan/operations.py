@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from entrypoint.plan.load import OWN_WEIGHTS, Load, trained_layers
+from entrypoint.plan.load import OWN_WEIGHTS, Load, recomputed_layers, trained_layers
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.tables import TIME
 
@@ -26,6 +26,9 @@ class Pass:
     def __add__(self, other: "Pass") -> "Pass":
         return Pass(self.products + other.products, self.attention + other.attention, self.traffic + other.traffic, self.kernels + other.kernels)
 
+    def __mul__(self, part: float) -> "Pass":
+        return Pass(part * self.products, part * self.attention, part * self.traffic, part * self.kernels)
+
 
 NOTHING = Pass(0, 0, 0, 0)
 
@@ -37,8 +40,8 @@ def forward(shape: ModelShape, load: Load) -> Pass:
 
 
 def recomputed(shape: ModelShape, load: Load) -> Pass:
-    """The forward pass of all layers once more."""
-    return forward(shape, load) if load.gradient_checkpointing else NOTHING
+    """The forward pass of those layers once more."""
+    return forward(shape, load) * (recomputed_layers(shape, load) / shape.layers)
 
 
 def backward(shape: ModelShape, load: Load) -> Pass:

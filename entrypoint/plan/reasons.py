@@ -90,7 +90,11 @@ def show_choice(spec: Spec, facts: Facts, found: list[Option], chosen: Option) -
     strategy = "set in the spec" if spec.hardware.strategy else _why_strategy(load, facts)
     again = "set in the spec"
     if spec.train.gradient_checkpointing is None:
-        again = "activations do not fit without, or only in slower parts" if load.gradient_checkpointing else "memory suffices to keep activations"
+        again = {
+            True: "activations do not fit without, or only in slower parts",
+            "selective": "those of every second layer are kept",
+            False: "memory suffices to keep activations",
+        }[load.gradient_checkpointing]
     return [
         Decision(field="adapter.kind", value=load.adapter, why=kind + _beside(found, chosen, lambda one: one.adapter, lambda one: one.adapter)),
         Decision(
@@ -142,7 +146,8 @@ def _beside(found: list[Option], chosen: Option, differs: Callable[[Load], Any],
 
 
 def _recomputes(load: Load) -> str:
-    return f"{'with' if load.gradient_checkpointing else 'without'} recomputation, {load.micro_batch} at once,"
+    with_it = {True: "with", "selective": "with selective", False: "without"}[load.gradient_checkpointing]
+    return f"{with_it} recomputation, {load.micro_batch} at once,"
 
 
 def _largest(parts: dict[str, float]) -> list[tuple[str, float]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from entrypoint.plan.load import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load, trained_weights, trained_width
+from entrypoint.plan.load import GIB, OWN_WEIGHTS, SHARD_WEIGHTS, Load, recomputed_layers, trained_weights, trained_width
 from entrypoint.plan.model_shape import ModelShape
 from entrypoint.plan.operations import Pass, backward, forward, head, recomputed
 from entrypoint.plan.tables import TIME
@@ -67,7 +67,9 @@ def _launching(shape: ModelShape, load: Load, there: Pass, back: Pass, loss: Pas
     reach = _of_kernels("launches", load)
     forth, backwards = table["four bits"] if load.adapter == "qlora" else (0, 0)
     started = reach * there.kernels + shape.layers * forth
-    return float(started * (1 + table["recomputed"] * load.gradient_checkpointing) + reach * (back.kernels + loss.kernels) + shape.layers * backwards)
+    return float(
+        started * (1 + table["recomputed"] * recomputed_layers(shape, load) / shape.layers) + reach * (back.kernels + loss.kernels) + shape.layers * backwards
+    )
 
 
 def _of_kernels(part: str, load: Load) -> float:
@@ -102,7 +104,7 @@ def _attention(there: Pass, back: Pass, rate: float) -> float:
 def _weights_seconds(shape: ModelShape, load: Load, memory: float) -> float:
     """Of a micro-batch: casting trained weights and their gradients, or making 4-bit ones wide."""
     linear = shape.layers * shape.packed_per_layer
-    passes = 3 if load.gradient_checkpointing else 2
+    passes = 2 + recomputed_layers(shape, load) / shape.layers
     if load.adapter == "qlora":
         table = TIME["dequantise"]
         return float(passes * table["bytes"] * linear / (memory * table["reach"]))

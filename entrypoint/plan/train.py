@@ -27,14 +27,16 @@ from entrypoint.plan.optimisation import check_optimizer, optimisation_job, vali
 from entrypoint.plan.packing import pack_rows
 from entrypoint.plan.plugins import OF_TRAIN, check_code, check_plugins, plugin_jobs
 from entrypoint.plan.prepare import FALLBACK_LENGTH, prepare_job, row_limit
+from entrypoint.plan.raising import raising
 from entrypoint.plan.reasons import larger_parts, rates_of, show_choice, show_speed
 from entrypoint.plan.saves import COMPOSE_GRACE, saves_of, show_stop
 from entrypoint.plan.step import make_step
 from entrypoint.plan.streaming import check_streaming, stream_roles
 from entrypoint.plan.track import plan_track
+from schemas.expected import Predicted, Raising
 from schemas.facts import Facts, ModelFacts
 from schemas.history import Setting
-from schemas.job import Predicted, TrainJob
+from schemas.job import TrainJob
 from schemas.manifest import PreparedSummary
 from schemas.method import teacher_of
 from schemas.plan import Decision, Plan
@@ -65,7 +67,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
     decisions += show_shape(known, shape)
     check_adapter(spec, shape)
     check_settings(spec)
-    chosen = _choice(spec, facts, shape, rows, precision, decisions)
+    chosen, raised = _choice(spec, facts, shape, rows, precision, decisions)
     fit, micro, accumulation = chosen.fit, chosen.load.micro_batch, chosen.accumulation
     check_method(spec, fit.load.adapter, fit.load.strategy, fit.load.offload)
     decisions += [*show_method(spec.method, fit.load.adapter), *show_teacher(spec, facts)]
@@ -114,6 +116,7 @@ def plan_train(spec: Spec, facts: Facts, inputs: Inputs) -> Plan:
         plugins=plugin_jobs(spec, OF_TRAIN),
         track=track,
         predicted=_predicted(spec, facts, chosen, shape, decisions),
+        raising=raised,
     )
     decisions += show_stop(saves)
     stop = max(COMPOSE_GRACE, saves.stop_seconds)
@@ -159,8 +162,8 @@ def _rows(spec: Spec, facts: Facts, inputs: Inputs) -> Rows:
     return Rows(counted.rows, counted.tokens / counted.rows, counted.longest, assumed=False, sizes=counted.sizes)
 
 
-def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precision: str, decisions: list[Decision]) -> Option:
-    """The fastest of all candidates that fits; where the model cannot be counted the preferred one, in as few parts as goes."""
+def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, precision: str, decisions: list[Decision]) -> tuple[Option, Raising | None]:
+    """The fastest of all candidates that fits, and how far its rows at once may be raised; where the model cannot be counted the preferred one, in as few parts as goes."""
     loads = candidates(spec, facts, rows, precision)
 
     def step_rows(ranks: int) -> int:
@@ -169,7 +172,7 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
     if shape is None:
         decisions.append(Decision(field="memory", value="not estimated", why=_why_uncounted(facts.models.get(spec.model.source))))
         micro, parts = max(sizes(-(-step_rows(loads[0].ranks) // loads[0].ranks), loads[0].micro_batch))
-        beside = ""
+        beside, found = "", []
         chosen = Option(fit_of(None, replace(loads[0], micro_batch=micro), facts), parts, 0)
     else:
         rates = rates_of(facts)
@@ -188,9 +191,10 @@ def _choice(spec: Spec, facts: Facts, shape: ModelShape | None, rows: Rows, prec
             why=f"{rows.words(step)} a step over {chosen.load.ranks} process(es), in {how}{beside}",
         )
     )
+    raised = raising(spec, found, chosen, _is_deterministic(spec, facts), decisions)
     if shape:
         decisions += show_memory(chosen.fit, shape)
-    return chosen
+    return chosen, raised
 
 
 def _why_uncounted(known: ModelFacts | None) -> str:
@@ -223,9 +227,12 @@ def _predicted(spec: Spec, facts: Facts, chosen: Option, shape: ModelShape | Non
     return predicted_of(chosen.fit).model_copy(update={"step_seconds": seconds, "modelled_seconds": expected.modelled if expected else None})
 
 
+def _is_deterministic(spec: Spec, facts: Facts) -> bool:
+    return facts.device == "cpu" if spec.train.deterministic is None else spec.train.deterministic
+
+
 def _deterministic(spec: Spec, facts: Facts, decisions: list[Decision]) -> bool:
-    wanted = spec.train.deterministic
-    value = facts.device == "cpu" if wanted is None else wanted
+    wanted, value = spec.train.deterministic, _is_deterministic(spec, facts)
     if wanted is not None:
         why = "set in the spec"
     elif value:

@@ -48,9 +48,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and CPU_WORDS in str(error))
 
 
-def half(rows: int) -> int:
-    """Rows at once after a failure with so many, of which there are at least two."""
-    return -(-rows // 2)
+def fewer(rows: int, micro_batch: int) -> int:
+    """Rows at once after a failure with so many, of which there are at least two: half; of several micro-batches together whole ones."""
+    return max(rows // 2 // micro_batch, 1) * micro_batch if rows > micro_batch else -(-rows // 2)
 
 
 def lower(job: TrainJob, checkpoints: Path) -> TrainJob:

@@ -16,7 +16,7 @@ ENOUGH = 5
 
 
 def measurement(task: Task, progress: Any, rows_at_once: int | None) -> Measured | None:
-    """Of the stretch that this process trained; None for one that was too short. `rows_at_once`: where they were lowered."""
+    """Of the stretch that this process trained; None for one that was too short. `rows_at_once`: where they were lowered or raised."""
     job = task.job
     assert isinstance(job, TrainJob)
     steps, seconds, rate = len(progress.clock.done) - 1, progress.clock.median(), progress.mean_rate()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from entrypoint.run.muon import MuonWithAdamW, is_matrix
+from schemas.base import Recompute
 from schemas.job import AdapterJob, OptimisationJob, TrainJob
 
 NAMES = {
@@ -45,8 +46,8 @@ def training_arguments(job: TrainJob, folder: Path, recipe: Any, has_validation:
         bf16=job.precision == "bf16",
         fp16=job.precision == "fp16",
         use_cpu=job.device == "cpu",
-        gradient_checkpointing=job.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if job.gradient_checkpointing else None,
+        gradient_checkpointing=bool(job.gradient_checkpointing),
+        gradient_checkpointing_kwargs=recomputation(job.gradient_checkpointing),
         save_strategy="steps",
         save_steps=job.checkpoint_every,
         prediction_loss_only=True,
@@ -64,6 +65,13 @@ def training_arguments(job: TrainJob, folder: Path, recipe: Any, has_validation:
         deepspeed=job.engine if job.strategy.startswith("zero") else None,
         **recipe.settings,
     )
+
+
+def recomputation(wanted: Recompute) -> dict[str, Any] | None:
+    """What transformers is told of which layers are computed once more; None: of none."""
+    if not wanted:
+        return None
+    return {"use_reentrant": False, **({"every_n_layers": 2} if wanted == "selective" else {})}
 
 
 class Optimised:

@@ -15,7 +15,7 @@ from entrypoint.run.held_memory import HeldMemory
 from entrypoint.run.ranks import is_first, ranks
 from entrypoint.run.step_clock import StepClock
 from entrypoint.run.step_work import StepWork
-from schemas.job import Predicted
+from schemas.expected import Predicted
 
 SAY_EVERY_SECONDS = 5.0
 
@@ -113,6 +113,11 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         """Memory ran out; the step is repeated."""
         self.events.write("lowered", step=step, rows_at_once=now, before=before, memory_gib=peak_gib())
         say(f"  step {step}: the memory ran out with {before} rows at once; it is repeated with {now}, and so are all after it: same rows, same loss")
+
+    def raised(self, step: int, before: int, now: int, peak: int, room: int) -> None:
+        """Memory has room for more rows at once. `peak`, `room`: bytes."""
+        self.events.write("raised", step=step, rows_at_once=now, before=before, memory_gib=round(peak / 2**30, 3), room_gib=round(room / 2**30, 3))
+        say(f"  step {step}: {peak / 2**30:.1f} of {room / 2**30:.1f} GiB taken with {before} rows at once; {now} from here on: same rows a step, same loss")
 
     def seconds_left(self, args: Any, state: Any) -> float:
         """To the end of the last step, with the validations until then."""

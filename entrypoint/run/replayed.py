@@ -1,4 +1,5 @@
-"""A step that runs out of memory is repeated with fewer rows at once: the same rows, the same loss to rounding, the same optimizer step."""
+"""Steps with other rows at once than planned: fewer where one ran out of memory and is repeated, more where there was room; the same rows, the same loss
+to rounding, the same optimizer step."""
 
 import gc
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import torch
 from transformers import Trainer
 
 from entrypoint.run import randomness
-from entrypoint.run.lowered import LESS, half, is_out_of_memory
+from entrypoint.run.lowered import LESS, fewer, is_out_of_memory
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.row_order import RowOrder
 from schemas.errors import CaissonError, MachineError
@@ -21,9 +22,12 @@ class Replayed(Trainer):  # type: ignore[misc]
     order: RowOrder
     dealt: Any
     bad_steps: Any
-    current_gradient_accumulation_steps: int
+    current_gradient_accumulation_steps: float
     rows_at_once: int | None = None
-    """Where fewer than a micro-batch has; each micro-batch is then computed in parts."""
+    """Where fewer than a micro-batch has, each micro-batch is computed in parts; where more, several are computed together. None: as they come."""
+
+    seen = 0
+    """Tokens of the largest batch so far, padding included."""
 
     compares_rows = False
     """Whether rows of a batch enter each other's loss: a part of them has another loss."""
@@ -37,7 +41,7 @@ class Replayed(Trainer):  # type: ignore[misc]
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """As transformers'; notes how things are before the step that it draws for."""
         found = super().get_batch_samples(*args, **kwargs)
-        self.micro = 0
+        self.micro = self.computed = 0
         if ranks() == 1:
             metrics = getattr(self, "_metrics", {}).get("train", {})
             self.before = (
@@ -48,11 +52,13 @@ class Replayed(Trainer):  # type: ignore[misc]
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """As TRL's, of one micro-batch. The loss that is returned after a failure is that of the step so far."""
         failed = False
+        if "input_ids" in inputs:
+            self.seen = max(self.seen, inputs["input_ids"].numel())
         try:
             if self.rows_at_once is None:
                 loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
             else:
-                loss = self._in_parts(model, self.micro, num_items_in_batch)
+                loss = self._otherwise(model, self.micro, num_items_in_batch)
         except RuntimeError as error:  # torch.OutOfMemoryError is one
             if not is_out_of_memory(error):
                 raise
@@ -74,11 +80,11 @@ class Replayed(Trainer):  # type: ignore[misc]
                 raise MachineError(f"the memory ran out at step {step} with {at_once} rows at once, which this method compares with each other", LESS)
             if at_once == 1:
                 raise MachineError(f"the memory ran out at step {step} with one row at once (row {self.order.dealt(self.micro, rank())[0]})", LESS)
-            self.rows_at_once = half(at_once)
+            self.rows_at_once = fewer(at_once, self.order.micro_batch)
             self._put_back(model)
             self.report_lowered(step, at_once, self.rows_at_once)
             try:
-                return torch.stack([self._in_parts(model, micro, items) for micro in range(self.micro + 1)]).sum()
+                return torch.stack([self._otherwise(model, micro, items) for micro in range(self.micro + 1)]).sum()
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -90,6 +96,7 @@ class Replayed(Trainer):  # type: ignore[misc]
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        self.computed = 0
         random, loss, tokens, lengths = self.before
         randomness.put_back(random)
         self._tr_loss.copy_(loss)
@@ -97,6 +104,27 @@ class Replayed(Trainer):  # type: ignore[misc]
             self._total_train_tokens = tokens
         for name, values in getattr(self, "_metrics", {}).get("train", {}).items():
             del values[lengths.get(name, 0) :]
+
+    def _otherwise(self, model: Any, micro: int, items: Any) -> torch.Tensor:
+        """One micro-batch of the step with other rows at once than it has."""
+        assert self.rows_at_once is not None
+        few = self.rows_at_once <= self.order.micro_batch
+        return self._in_parts(model, micro, items) if few else self._together(model, micro, items)
+
+    def _together(self, model: Any, micro: int, items: Any) -> torch.Tensor:
+        """Nothing yet, or all that is waiting where that is enough or the step ends; their loss."""
+        assert self.rows_at_once is not None
+        waiting, whole = range(self.computed, micro + 1), self.current_gradient_accumulation_steps
+        if len(waiting) * self.order.micro_batch < self.rows_at_once and micro + 1 < whole:
+            return torch.zeros((), device=self.args.device)
+        numbers = [number for one in waiting for number in self.order.dealt(one, rank())]
+        try:
+            self.current_gradient_accumulation_steps = whole / len(waiting)  # what is a mean over micro-batches is one over what is computed
+            loss: torch.Tensor = super().training_step(model, self.data_collator([self.dealt[number] for number in numbers]), items)
+        finally:
+            self.current_gradient_accumulation_steps = whole
+        self.computed = micro + 1
+        return loss
 
     def _in_parts(self, model: Any, micro: int, items: Any) -> torch.Tensor:
         """One micro-batch of the step in parts, each collated for itself; the sum of their losses."""

@@ -23,6 +23,7 @@ from entrypoint.run.pace import Pace
 from entrypoint.run.plugged import Plugged
 from entrypoint.run.principal import Principal
 from entrypoint.run.progress import Progress
+from entrypoint.run.raised import ENOUGH, rows_that_fit
 from entrypoint.run.ranks import rank, ranks
 from entrypoint.run.replayed import Replayed
 from entrypoint.run.resume import Resume
@@ -30,6 +31,7 @@ from entrypoint.run.row_order import InOrder, RowOrder
 from entrypoint.run.saver import Saver
 from entrypoint.run.watchdog import Watchdog
 from entrypoint.run.weighed import Weighed
+from schemas.expected import Raising
 from schemas.manifest import Manifest
 
 
@@ -72,6 +74,9 @@ class SealedTrainer(Optimised, Weighed, Replayed):
 
     checkpoint_apart: float | None = None
     """Seconds between two saves at least; one that is due by steps is put off until then, and until the one before has ended. None: it is not."""
+
+    raising: Raising | None = None
+    """How far rows at once may be raised; None: they may not, or it has been decided."""
 
     resumed: Resume | None = None
     saved: tuple[int, int] = (-1, 0)
@@ -229,8 +234,21 @@ class SealedTrainer(Optimised, Weighed, Replayed):
         if moment == self.saved:
             return
         self.saved = moment
+        self._raise_rows()
         with self.progress.pause("save"):
             self._begin_save()
+
+    def _raise_rows(self) -> None:
+        """At the first save of a run that was never interrupted: more rows at once, if memory has room. The checkpoint holds it, so that what goes on from it does as this does."""
+        step, raising = self.state.global_step, self.raising
+        if raising is None or self.started_at or self.rows_at_once or step < ENOUGH or step >= self.state.max_steps or self.progress.work is None:
+            return
+        self.raising, lengths = None, self.progress.work.lengths
+        peak, held = self.progress.memory.peak(), torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
+        rows = rows_that_fit(raising, peak, held, self.seen, int(lengths.max())) if lengths is not None else None
+        if rows:
+            self.rows_at_once = rows
+            self.progress.raised(step, self.order.micro_batch, rows, peak, raising.room_bytes)
 
     def _begin_save(self) -> None:
         self.saver.wait()

@@ -188,7 +188,7 @@ def build_trainer(task: Task, events: Events, code: PluginCode) -> tuple[Any, An
         image_lock=task.image_lock, program=__version__, versions=versions(), files=(),
     )  # fmt: skip
     trainer.segments = [{"after_step": 0, **job.model_dump(mode="json", include=set(HOW)), "image_lock": task.image_lock, "program": __version__}]
-    trainer.report_lowered, trainer.compares_rows = trainer.progress.lowered, compares_rows(job)
+    trainer.report_lowered, trainer.compares_rows, trainer.raising = trainer.progress.lowered, compares_rows(job), job.raising
     trainer.add_callback(trainer.progress)
     trainer.add_callback(trainer.judge)
     plug_in(trainer, code)

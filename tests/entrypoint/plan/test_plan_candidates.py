@@ -4,7 +4,7 @@ import pytest
 from known import H100, LLAMA_8B, T4, facts, spec
 
 from entrypoint.plan.batch import Rows
-from entrypoint.plan.candidates import CPU_RANKS, candidates, has_flash
+from entrypoint.plan.candidates import CPU_RANKS, candidates, has_flash, recompute
 from schemas.errors import UsageError
 
 ROWS = Rows(1000, 500.0, 2048, assumed=False)
@@ -14,10 +14,19 @@ def test_all_that_is_open() -> None:
     found = candidates(spec(), facts(H100, H100, config=LLAMA_8B), ROWS, "bf16")
     assert [(one.adapter, one.strategy, one.gradient_checkpointing) for one in found[:3]] == [
         ("lora", "ddp", False),
+        ("lora", "ddp", "selective"),
         ("lora", "ddp", True),
-        ("lora", "zero2", False),
     ]
     assert {(one.adapter, one.strategy) for one in found} == {("lora", "ddp"), ("lora", "zero2"), ("lora", "zero3"), ("qlora", "ddp"), ("qlora", "zero2")}
+
+
+def test_every_second_layer_where_all_are_alike() -> None:
+    known = facts(H100, config=LLAMA_8B)
+    assert recompute(spec(), known, "lora") == [False, "selective", True]
+    assert recompute(spec(), known, "freeze") == [False, True]
+    assert recompute(spec(), facts(H100, config={**LLAMA_8B, "num_hidden_layers": 1}), "lora") == [False, True]
+    assert recompute(spec(), facts(H100, config={"model_type": "odd"}), "lora") == [False, True], "nobody knows its layers"
+    assert recompute(spec("train: {gradient_checkpointing: selective}"), known, "freeze") == ["selective"]
 
 
 def test_what_the_spec_says_is_kept() -> None:

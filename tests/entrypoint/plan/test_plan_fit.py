@@ -139,8 +139,9 @@ def test_no_adapter_is_advised_for_a_host_that_has_no_room_for_it_either() -> No
     assert "adapter.kind: lora" not in str(caught.value.fix)
 
 
-def test_recomputation_that_the_spec_leaves_out_is_named_first() -> None:
-    kept = "train: {gradient_checkpointing: false}\nadapter: {kind: lora}"
+@pytest.mark.parametrize("again", ["false", "selective"])
+def test_recomputation_that_the_spec_leaves_out_is_named_first(again: str) -> None:
+    kept = f"train: {{gradient_checkpointing: {again}}}\nadapter: {{kind: lora}}"
     assert said(kept, 22.0, packing=", packing: false").partition("\n    ")[2].startswith("write train.gradient_checkpointing: true; or plan for")
     for way in said(kept, 14.0, packing=", packing: false").partition("\n    ")[2].split("; or ")[:-1]:
         assert way.startswith("write train.gradient_checkpointing: true, and "), way

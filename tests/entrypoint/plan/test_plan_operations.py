@@ -42,6 +42,7 @@ def test_recomputation_is_a_forward_pass_of_the_layers() -> None:
     assert recomputed(shape(), LORA) == NOTHING
     again = replace(LORA, gradient_checkpointing=True)
     assert recomputed(shape(), again) == forward(shape(), again)
+    assert recomputed(shape(), replace(LORA, gradient_checkpointing="selective")) == forward(shape(), again) * 0.5
 
 
 def test_tiles_make_logits_twice() -> None:

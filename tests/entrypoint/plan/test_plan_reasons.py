@@ -43,7 +43,7 @@ def test_measured_rates_come_first() -> None:
 
 def test_each_choice_names_what_it_was_weighed_against() -> None:
     plan = plan_of(facts(H100, config=LLAMA_8B), "", LONG)
-    assert "tok/s, with recomputation, " in why(plan, "train.gradient_checkpointing")[1]
+    assert "tok/s, with selective recomputation, " in why(plan, "train.gradient_checkpointing")[1]
     assert "; lora " in why(plan, "adapter.kind")[1] and ", qlora " in why(plan, "adapter.kind")[1]
 
 

@@ -86,6 +86,8 @@ def test_parts_add_up() -> None:
 
 def test_recomputation_costs_speed_and_more_rows_at_once_gain_some() -> None:
     assert rate(replace(LORA, gradient_checkpointing=True)) < 0.8 * rate(LORA)
+    half = 1 / rate(replace(LORA, gradient_checkpointing="selective"))
+    assert half == pytest.approx((1 / rate(LORA) + 1 / rate(replace(LORA, gradient_checkpointing=True))) / 2, rel=0.01)
     assert rate(LORA) < rate(replace(LORA, micro_batch=4)) < 1.1 * rate(LORA)
 
 

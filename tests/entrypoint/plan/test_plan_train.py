@@ -6,6 +6,7 @@ import pytest
 from known import H100, LLAMA_8B, LONG, MODEL, T4, TINY, big, facts, job_of, plan_of, refusal, why
 
 from entrypoint.plan.tables import DEFAULTS, LOCKS
+from schemas.base import Recompute
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts
 from schemas.job import AdapterJob, TrainJob
@@ -15,9 +16,9 @@ from schemas.job import AdapterJob, TrainJob
 
 @pytest.mark.parametrize(
     ("gib", "adapter", "again"),
-    [(79.6, "lora", False), (48.0, "lora", True), (24.0, "lora", True), (20.0, "qlora", True), (14.0, "qlora", True)],
+    [(79.6, "lora", False), (48.0, "lora", "selective"), (24.0, "lora", True), (20.0, "qlora", True), (14.0, "qlora", True)],
 )
-def test_auto_adapter_by_memory(gib: float, adapter: str, again: bool) -> None:
+def test_auto_adapter_by_memory(gib: float, adapter: str, again: Recompute) -> None:
     job = job_of(big(gib), "", LONG)
     assert (job.adapter.kind, job.gradient_checkpointing, job.strategy, job.ranks) == (adapter, again, "single", 1)
 
@@ -151,12 +152,14 @@ def test_auto_with_zero3_takes_lora() -> None:
     ("gib", "text", "again", "reason"),
     [
         (79.6, "", False, "memory suffices"),
-        (48.0, "", True, "activations do not fit without"),
+        (48.0, "", "selective", "those of every second layer are kept; with selective recomputation, "),
+        (24.0, "adapter: {kind: lora}", True, "activations do not fit without"),
+        (79.6, "train: {gradient_checkpointing: selective}", "selective", "set in the spec"),
         (79.6, "train: {gradient_checkpointing: true}", True, "set in the spec"),
         (79.6, "train: {gradient_checkpointing: false}", False, "set in the spec"),
     ],
 )
-def test_gradient_checkpointing(gib: float, text: str, again: bool, reason: str) -> None:
+def test_gradient_checkpointing(gib: float, text: str, again: Recompute, reason: str) -> None:
     plan = plan_of(big(gib), text, LONG)
     value, said = why(plan, "train.gradient_checkpointing")
     assert value == str(again).lower()

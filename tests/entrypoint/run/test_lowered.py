@@ -6,7 +6,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from entrypoint.run.lowered import NOTE, compares_rows, end_lowered, half, is_out_of_memory, lower
+from entrypoint.run.lowered import NOTE, compares_rows, end_lowered, fewer, is_out_of_memory, lower
 from entrypoint.run.randomness import now, put_back
 from schemas.job import AdapterJob, TrainJob
 
@@ -74,7 +74,8 @@ def test_losses_over_a_batch():
 
 
 def test_halves():
-    assert [half(rows) for rows in (64, 5, 3, 2)] == [32, 3, 2, 1]
+    assert [fewer(rows, 64) for rows in (64, 5, 3, 2)] == [32, 3, 2, 1]
+    assert [fewer(rows, 3) for rows in (12, 9, 6, 3)] == [6, 3, 3, 2], "whole micro-batches as long as there are several"
 
 
 def test_random_numbers_are_put_back():

@@ -1,5 +1,6 @@
 """Schedules by share, groups by name, and Muon beside AdamW."""
 
+import json
 import math
 
 import pytest
@@ -7,9 +8,12 @@ import pytest
 pytest.importorskip("trl")
 
 import torch
+from resumed import outcome
+from test_plugged import with_code
+from tiny import run
 
 from entrypoint.run.muon import MuonWithAdamW, is_matrix
-from entrypoint.run.optimised import NAMES, Optimised, schedule
+from entrypoint.run.optimised import NAMES, Optimised, recomputation, schedule
 from schemas.job import AdapterJob, OptimisationJob
 
 pytestmark = pytest.mark.image
@@ -146,3 +150,49 @@ def test_muon_is_torchs():
         torchs.step()
     assert torch.equal(ours, theirs) and not torch.equal(ours, start)
     assert is_matrix("a", ours, set()) and not is_matrix("a", ours, {"a"}) and not is_matrix("b", torch.zeros(3), set())
+
+
+COUNTING = """
+import json
+from pathlib import Path
+
+
+class Counting:
+    into: str = ""
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        passes, hooks = {}, []
+        for name, module in model.named_modules():
+            if name.endswith("input_layernorm"):
+                hooks.append(module.register_forward_pre_hook(lambda *_, name=name: passes.update({name: passes.get(name, 0) + 1})))
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        for hook in hooks:
+            hook.remove()
+        Path(self.into).write_text(json.dumps(list(passes.values())))
+        return loss
+"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("adapter", ["{kind: lora, rank: 8, dropout: 0.2}", "{kind: qlora, rank: 8}"])
+def test_what_is_recomputed_changes_no_bit(few_sources, few_prepared, tmp_path, adapter):
+    """Dropout too is the same the second time; of two layers the first alone is computed twice, and in each way the run ends with the same weights."""
+    (tmp_path / "counting.py").write_text(COUNTING)
+    found = {}
+    for wanted in ("false", "selective", "true")[: 3 if "dropout" in adapter else 2]:
+        folder = tmp_path / wanted
+        folder.mkdir()
+        plugins = f"{{trainer: {tmp_path}/counting.py:Counting, options: {{trainer: {{into: {folder}/passes.json}}}}}}"
+        train = f"{{max_steps: 4, learning_rate: 1.0e-2, batch_tokens: 240, gradient_checkpointing: {wanted}}}"
+        path, store = with_code(few_sources, few_prepared, folder, plugins, train=train, adapter=adapter)
+        run("train", path, "--store", store, cwd=folder)
+        found[wanted] = (json.loads((folder / "passes.json").read_text()), outcome(store))
+    passes = {"false": [1, 1], "selective": [2, 1], "true": [2, 2]}
+    assert {wanted: counts for wanted, (counts, _) in found.items()} == {wanted: passes[wanted] for wanted in found}
+    assert all(told == found["false"][1] for _, told in found.values())
+
+
+def test_what_transformers_is_told_of_recomputation():
+    assert recomputation(False) is None
+    assert recomputation(True) == {"use_reentrant": False}
+    assert recomputation("selective") == {"use_reentrant": False, "every_n_layers": 2}
