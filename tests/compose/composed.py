@@ -26,7 +26,8 @@ needs_compose = pytest.mark.skipif(
 
 def config(kind: str, **environment: str) -> dict[str, Any]:
     """`docker compose config` with nothing of this shell or a .env in it."""
-    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "ACCELERATOR": kind, **environment}
+    # An included file reads .env of its project_directory whatever --env-file says; a variable goes before it, empty or not.
+    clean = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "ACCELERATOR": kind, "MEMORY_LIMIT": "", **environment}
     command = ["docker", "compose", "--env-file", "/dev/null", "--profile", "*", "config", "--format", "json"]
     said = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
