@@ -32,8 +32,10 @@ def make(spec_file: Path, spec: Spec, root: Path, bundle: Path, key: Path, size:
         raise UsageError(f"{bundle} is a finished bundle", "name a new folder; --since OLD/manifest stores only what differs")
     old = since.read_text() if since else ""
     number = int(time.time())
-    if since and number <= (before := _number(since, old)):
-        raise UsageError(f"{since} is of a later time ({before}) than this machine's clock", "set the clock")
+    if since:
+        if number < (before := _number(since, old)):
+            raise UsageError(f"{since} is of a later time ({before}) than this machine's clock", "set the clock")
+        number = max(number, before + 1)  # of two in one second the later one is the higher one
     files = _files(spec_file, spec, root)  # read first: a source that is missing is said before gigabytes are written
     services, found = images.compose_images(root)
     bundle.mkdir(parents=True, exist_ok=True)
