@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.plan.device import too_old
 from entrypoint.chain import follow
 from entrypoint.facts_files import parse_facts
 from entrypoint.machines import machine_names, machine_text
 from entrypoint.plan.accelerators import find_kind, tabled_rates
+from entrypoint.plan.device import too_old
 from entrypoint.run.store import Store
 from schemas.errors import MachineError
 from schemas.facts import Facts
