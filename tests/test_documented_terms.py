@@ -18,7 +18,7 @@ ROWS = [
     for line in (Path(__file__).parents[1] / "docs" / "plan.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("| ")
 ]
-RATES = Rates(device="x", matmul_tflops={"bf16": 1.0, "fp32": 1.0}, memory_gib=1.0, host_gib=1.0, collective_gib=0.1, launch_us=1000.0, source="made up")
+RATES = Rates(device="x", matmul_tflops={"bf16": 1.0, "fp32": 1.0}, memory_gib=1.0, host_gib=1.0, collective_gib=1e-6, launch_us=1000.0, source="made up")
 
 
 def shape() -> ModelShape:
