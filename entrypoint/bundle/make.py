@@ -15,7 +15,7 @@ from entrypoint.bundle.parts import Part, Parts, read, sum_of
 from schemas.errors import MachineError, UsageError
 from schemas.spec import Spec
 
-CARRIED = ("compose.yaml", "compose", "specs", "docs", "LICENSE", "README.md", "CHANGELOG.md", "setup")
+CARRIED = ("compose.yaml", "compose", "specs", "docs", "demo", "LICENSE", "README.md", "CHANGELOG.md", "setup")
 SOURCE = ("entrypoint", "schemas", "pyproject.toml", "LICENSE")
 PLAIN = re.compile(r"[A-Za-z0-9._+@=,/-]+")
 LOCK = "compose/images.lock.yaml"
