@@ -35,7 +35,9 @@ class Site:
             "models/m/weights": "w" * 5000,
             "data/rows.jsonl": "row\n" * 100,
             "spec.yaml": SPEC,
-            **dict.fromkeys(("LICENSE", "README.md", "CHANGELOG.md", "specs/a", "docs/a", "setup/a", "demo/a", "pyproject.toml", "entrypoint/a", "schemas/a"), "x\n"),
+            **dict.fromkeys(
+                ("LICENSE", "README.md", "CHANGELOG.md", "specs/a", "docs/a", "setup/a", "demo/a", "pyproject.toml", "entrypoint/a", "schemas/a"), "x\n"
+            ),
         }.items():
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text(text)
