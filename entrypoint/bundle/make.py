@@ -11,6 +11,7 @@ from typing import Any
 
 from entrypoint import __version__
 from entrypoint.bundle import images
+from entrypoint.bundle.papers import papers
 from entrypoint.bundle.parts import Part, Parts, read, sum_of
 from schemas.errors import MachineError, UsageError
 from schemas.spec import Spec
@@ -39,6 +40,8 @@ def make(spec_file: Path, spec: Spec, root: Path, bundle: Path, key: Path, size:
     bundle.mkdir(parents=True, exist_ok=True)
     parts, lines = Parts(bundle, size), list[str]()
     made = _written(bundle, root, services, found, {to: sum_of(path) for to, path in files.items()})
+    places = {path: root / path for path in _sources(spec.model_dump(mode="json")) if path.startswith("models/")}
+    made |= papers(found, places, spec, bundle / "written")
     for image in found:
         line = f"image {image.id} {image.bytes} {image.name}"
         lines += [line, *_pieces([] if _has(old, f"image {image.id}") else images.store(image, parts))]
