@@ -7,6 +7,7 @@ the text of version N to that of N+1, which keeps comments and order, and a spec
 import difflib
 from collections.abc import Callable, Mapping
 from io import StringIO
+from pathlib import Path
 from typing import get_args
 
 from ruamel.yaml import YAML
@@ -43,6 +44,14 @@ def migrate(text: str, file: str, steps: Mapping[int, Step] = STEPS, current: in
 def difference(old: str, new: str, file: str) -> str:
     """A unified diff; empty where both are the same."""
     return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), file, f"{file} (version {CURRENT})"))
+
+
+def replace(path: Path, text: str) -> None:
+    """Give a file another text and keep its rights; whoever reads it meanwhile reads the old or the new one whole."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.chmod(path.stat().st_mode)
+    draft.replace(path)
 
 
 def _version(text: str, file: str) -> int:

@@ -10,7 +10,7 @@ from entrypoint import render
 from entrypoint.chain import follow, machine, read_spec
 from entrypoint.doctor import examine, see
 from entrypoint.documents import read_document
-from entrypoint.migrate import CURRENT, difference
+from entrypoint.migrate import CURRENT, difference, replace
 from entrypoint.migrate import migrate as migrated
 from entrypoint.options import json_option, spec_argument, store_option
 from entrypoint.probe import image
@@ -81,10 +81,7 @@ def migrate(spec: Path, write: bool) -> None:
     load(new, spec.name)  # what is written must be what the program reads
     click.echo(difference(old, new, spec.name), nl=False)
     if write:
-        draft = spec.with_name(f".{spec.name}.draft")
-        draft.write_text(new, encoding="utf-8")
-        draft.chmod(spec.stat().st_mode)
-        draft.replace(spec)
+        replace(spec, new)
     click.echo(f"{spec.name}: {'rewritten' if write else 'nothing was changed; --write does it'}")
 
 

@@ -33,7 +33,7 @@ while read -r kind a b c; do case $kind in
 esac; done < "$m"
 [ -z "$bad" ] || refuse "parts are not what $who signed:$bad"
 [ "$number" -ge "$last" ] || [ "$number" = "$back" ] || refuse "manifest: number $number is older than $last, which was loaded here: a replay; if you mean to go back: --back-to $number"
-[ "$number" -gt "$last" ] || [ "$(sum "$m")" = "$lastsum" ] || refuse "manifest: another bundle of number $number was loaded here"
+[ "$number" != "$last" ] || [ "$(sum "$m")" = "$lastsum" ] || refuse "manifest: another bundle of number $number was loaded here"
 
 # What is to be done. An item without pieces is one that an older bundle has brought.
 todo='' need=0 images=0 without='' since=-

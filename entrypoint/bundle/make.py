@@ -33,7 +33,9 @@ def make(spec_file: Path, spec: Spec, root: Path, bundle: Path, key: Path, size:
         raise UsageError(f"{bundle} is a finished bundle", "name a new folder; --since OLD/manifest stores only what differs")
     old = since.read_text() if since else ""
     number = int(time.time())
-    if since and number <= (before := _number(since, old)):
+    if since and number == (before := _number(since, old)):
+        number += 1  # made in the same second
+    elif since and number < before:
         raise UsageError(f"{since} is of a later time ({before}) than this machine's clock", "set the clock")
     files = _files(spec_file, spec, root)  # read first: a source that is missing is said before gigabytes are written
     services, found = images.compose_images(root)

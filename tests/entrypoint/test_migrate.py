@@ -3,7 +3,7 @@ from click.testing import CliRunner
 
 from entrypoint import migrate as module
 from entrypoint.cli import cli
-from entrypoint.migrate import difference, migrate
+from entrypoint.migrate import difference, migrate, replace
 from schemas.errors import UsageError
 
 SPEC = "# mine\nspec: 1\nname: tiny\nmodel: {source: /models/m}\ndata: {train: [{source: /data/r.jsonl}]}\nmethod: {kind: sft}\n"
@@ -45,14 +45,12 @@ def test_a_version_without_a_way_is_refused():
         migrate(SPEC, "s.yaml", {}, 2)
 
 
-@pytest.mark.parametrize("write", [False, True])
-def test_write_is_asked_for(tmp_path, monkeypatch, write):
-    """A file of an older version: the command is told that its text came from one, by a step that renames a comment."""
-    (tmp_path / "s.yaml").write_text(SPEC)
-    monkeypatch.setattr("entrypoint.site_commands.migrated", lambda text, file: text.replace("# mine", "# ours"))
-    result = CliRunner().invoke(cli, ["migrate", str(tmp_path / "s.yaml"), *(["--write"] if write else [])])
-    assert result.exit_code == 0 and "-# mine" in result.output and "+# ours" in result.output
-    assert ("# ours" in (tmp_path / "s.yaml").read_text()) is write and len(list(tmp_path.iterdir())) == 1
+def test_a_rewritten_file_keeps_its_rights(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(SPEC)
+    path.chmod(0o640)
+    replace(path, _next(SPEC))
+    assert path.read_text() == _next(SPEC) and path.stat().st_mode & 0o777 == 0o640 and list(tmp_path.iterdir()) == [path]
 
 
 def test_no_step_starts_at_the_current_version_or_after_it():
