@@ -23,8 +23,9 @@ def said_by(bundle: Path, signers: Path, to: Path) -> tuple[int, str]:
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-def images() -> str:
-    return subprocess.run(["docker", "images", "--all", "--no-trunc", "--quiet"], capture_output=True, text=True, check=True).stdout
+def images() -> set[str]:
+    """Ids that the engine has; their order differs from call to call."""
+    return set(subprocess.run(["docker", "images", "--all", "--no-trunc", "--quiet"], capture_output=True, text=True, check=True).stdout.split())
 
 
 def key(folder: Path, name: str) -> Path:
