@@ -39,6 +39,7 @@ def test_commands() -> None:
         "sbom",
         "bundle",
         "load",
+        "migrate",
         "facts",
         "schema",
         "anatomy",
