@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.access import check_folder, refused_in_words
+from entrypoint.run.checkpoints import CHECKPOINTS
 from entrypoint.run.child import describe_exit, replace_process, run_process
 from entrypoint.run.disk_speed import know_disk
 from entrypoint.run.events import Events, say
@@ -102,8 +103,9 @@ def _nodes(step: Step) -> int:
 
 def _lead(step: Step, name: str, store: Store, launch: Launch, lock: int) -> None:
     """Run the step's process and seal what it made."""
-    if store.partial(step).exists():
-        check_folder(store.partial(step))
+    for own in (store.partial(step), store.partial(step) / CHECKPOINTS):
+        if own.exists():
+            check_folder(own)
     _check_room(step, store)
     for role, folder in step.inputs.items():
         store.verify(folder, role)
