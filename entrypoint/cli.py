@@ -30,8 +30,8 @@ from entrypoint.run.sides_asked import dismiss
 from entrypoint.run.store import Store
 from entrypoint.site_commands import SITE_COMMANDS
 from entrypoint.status import State, states
-from schemas.evaluate_job import EvaluateJob
 from schemas.errors import CaissonError, Interrupted, MachineError, SpecError, StepFailed
+from schemas.evaluate_job import EvaluateJob
 from schemas.generate import make_json_schema
 from schemas.plan import Plan, Stage
 from schemas.spec import Spec
@@ -251,15 +251,6 @@ def status(spec: Path, store: Path, as_json: bool, verify: bool) -> None:
 
 def _show_states(found: list[State]) -> None:
     render.show_table(("stage", "state", "artifact", "why"), [(f"{s.stage} {s.part}".strip(), s.state, s.folder, s.why) for s in found])
-
-
-@cli.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@store_option
-@json_option
-def anatomy(model: Path, store: Path, as_json: bool) -> None:
-    """Count what MODEL, a folder with a config.json or that file, is made of; the store keeps it for later plans. Needs an image with transformers."""
-    replace_process("entrypoint.run.anatomy", str(model), str(store), "json" if as_json else "text")
 
 
 @cli.command()

@@ -7,8 +7,8 @@ from pydantic import Field
 from schemas.answers_job import Answered, AnswersJob
 from schemas.base import Recompute, Record
 from schemas.data import Format, NamedTemplate, TooLong
-from schemas.expected import Predicted, Raising
 from schemas.evaluate_job import EvaluateJob
+from schemas.expected import Predicted, Raising
 from schemas.export_job import ExportJob
 from schemas.method import LossOn, Method, RowKind
 from schemas.plugins import PluginKind

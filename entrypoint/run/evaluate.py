@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +12,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from entrypoint.run.endpoint import Endpoint
-from entrypoint.run.evaluation import Told, make_report, write_report, write_results
+from entrypoint.run.evaluation import Told, check_answered, make_report, write_report, write_results
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.lineage import curves, lineage, recorded
@@ -22,7 +21,7 @@ from entrypoint.run.own_suite import Asked, ask_own
 from entrypoint.run.seal import read_manifest
 from entrypoint.run.sides_asked import Asking, dismiss
 from entrypoint.run.transfer import describe_seconds
-from schemas.errors import GateRefused, Interrupted, StepFailed
+from schemas.errors import Interrupted
 from schemas.evaluate_job import EvaluateJob, SideTold
 from schemas.evaluation import OWN, Side, SuiteResult
 from schemas.job import Task
@@ -107,22 +106,6 @@ def ask_side(asking: Asking, job: EvaluateJob, suite: str, side: Side, ask: AskS
         if asking.is_still(served):
             return check_answered(result, job.most_unanswered), served.engine
         say(f"  {side}: {suite}: the engine was lost, and all is asked again")
-
-
-def check_answered(result: SuiteResult, most: float) -> SuiteResult:
-    """The result, where enough of it is answered. Raises StepFailed with the commonest reason, and GateRefused for a suite without a question."""
-    count = len(result.questions)
-    if not count:
-        raise GateRefused(f"evaluate: {result.suite} has no question: prepare kept no validation row that can be asked", "keep more rows: data.validation")
-    missing = [question.error for question in result.questions if question.ended == "none"]
-    if len(missing) > most * count:
-        why, times = Counter(missing).most_common(1)[0]
-        raise StepFailed(
-            f"evaluate: {result.suite}: {len(missing):,} of {count:,} questions have no answer of the {result.side} model, {most:.0%} may be missing; "
-            f"{times:,} times: {why}",
-            "see to the engine: `docker compose logs sides`; the same command asks this suite again and keeps what is answered",
-        )
-    return result
 
 
 def told(task: Task, engine: str) -> Told:

@@ -203,4 +203,5 @@ def test_status_says_that_everything_is_sealed(project: Project, demo: str) -> N
         ("prepare", "sealed"),
         ("train", "sealed"),
         ("export", "sealed"),
+        ("evaluate", "sealed"),
     ]
