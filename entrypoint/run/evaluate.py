@@ -124,7 +124,7 @@ def told(task: Task, engine: str) -> Told:
 
 def _kept(training: Manifest | None) -> object:
     """The step whose weights training kept."""
-    return training.summary.get("kept_step", training.summary.get("steps")) if training else None
+    return training.summary.get("weights_of_step") if training else None
 
 
 def _versions() -> dict[str, str]:
