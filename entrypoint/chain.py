@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from entrypoint.documents import read_document
-from entrypoint.plan import Inputs, check_served, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
+from entrypoint.plan import Inputs, check_served, plan_evaluate, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
 from entrypoint.plan.answers import check_way_out
 from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
 from entrypoint.plan.plugins import check_code, code_sources
@@ -29,7 +29,7 @@ from schemas.plan import Plan, Stage, Step
 from schemas.plugins import KINDS
 from schemas.spec import Spec
 
-STAGES: tuple[Stage, ...] = ("fetch", "prepare", "train", "export", "serve")
+STAGES: tuple[Stage, ...] = ("fetch", "prepare", "train", "export", "serve", "evaluate")
 MAKES = {"prepare": ("prepared", "answers"), "train": ("trained",), "export": ("exported",)}
 """The roles in which artifacts of a stage's steps are read by later ones."""
 
@@ -155,6 +155,7 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
     inputs = Inputs()
     plans: dict[Stage, Plan] = {}
     errors: dict[Stage, CaissonError] = {}
+    exported: Sealed | None = None
     for stage in STAGES[: STAGES.index(until) + 1]:
         try:
             own = inputs.exported
@@ -162,6 +163,9 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
                 inputs = replace(inputs, exported=_current(store, spec.name, own))
             elif stage == "serve" and "export" in plans:
                 _refuse_damaged(store, served_step(spec, plans["export"]))
+            if stage == "evaluate":  # the spec's own, which with a gate is not served before it has passed
+                plans[stage] = plan_evaluate(spec, facts, replace(inputs, exported=exported))
+                continue
             plan = _plan(stage, spec, facts, inputs)
             if stage == "train":
                 plan = _with_resume(plan, store, facts)
@@ -178,6 +182,7 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             inputs = replace(inputs, **dict(zip(fetched_roles(spec), (_find(step, store, facts) for step in plan.steps), strict=True)))
         elif stage == "export":
             plan, inputs = _with_exports(plan, spec, facts, store, inputs)
+            exported = inputs.exported
         else:
             for at, role in enumerate(MAKES.get(stage, ())[: len(plan.steps)]):
                 inputs = replace(inputs, **{role: _find(plan.steps[at], store, facts)})

@@ -186,9 +186,9 @@ def _judge(code: int, step: Step, argv: tuple[str, ...], events: str, kills: int
         )
 
 
-def attend(step: Step, name: str, store: Store) -> None:
+def attend(step: Step, name: str, store: Store, *, ends: bool = False) -> None:
     """Run the step's process until somebody stops it. For serve, which seals nothing and never ends well by itself: an engine
-    that dies lets its server end with 0."""
+    that dies lets its server end with 0. `ends`: for what does end well, as sides."""
     for role, folder in step.inputs.items():
         store.verify(folder, role)
     _need_temporary_folder()
@@ -202,6 +202,8 @@ def attend(step: Step, name: str, store: Store) -> None:
     events.write("ended", stage=step.stage, exit_code=code, stopped=stopped)
     if stopped:
         say(f"{step.stage}: stopped")
+        return
+    if ends and not code:
         return
     if code in TOLD:
         raise Told(code)

@@ -9,7 +9,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 pytestmark = pytest.mark.e2e
 
-IMAGES = ["train:dev-cpu", "export:dev-cpu", "serve-vllm:dev-cpu", "gateway:dev"]
+IMAGES = ["train:dev-cpu", "export:dev-cpu", "serve-vllm:dev-cpu", "gateway:dev", "evaluate:dev-cpu"]
 HELD = ("docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL")
 
 each_image = pytest.mark.parametrize("image", IMAGES)
