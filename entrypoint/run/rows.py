@@ -96,6 +96,8 @@ def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, st
         return Layout(name, f"{count} of the first {rows} rows have {keys}" if rows > 1 else f"the row has {keys}", columns)
     if not rows:
         return Layout("messages", "no row can be read", columns)
+    if rows == 1 and (inside := _holding_rows(first)):
+        return Rejected(source, "the rows lie under a key", f"`{inside}` is a list of rows: write that list alone to the file", first_words(_shown(first)))
     keys = f"the keys {', '.join(map(str, list(first)[:6])) or 'none'}" if isinstance(first, dict) else type(first).__name__
     example = (
         f": `format: completion` and `columns: {{prompt: {names[0]}, completion: {names[-1]}}}`, say"
@@ -119,6 +121,11 @@ def _mistyped(columns: Mapping[str, str], keys: list[str]) -> str:
         if near or ours in NEEDED:
             found.append(f"{ours}: {theirs}{f' (`{near[0]}` is meant?)' if near else ''}")
     return f"{', '.join(found)}; keys here: {', '.join(sorted(keys, key=lambda key: not get_close_matches(key, columns.values(), n=1))[:12])}" if found else ""
+
+
+def _holding_rows(row: Any) -> str:
+    """The key of a file that is one object around its rows, {"data": [...]} say; empty for others."""
+    return next((k for k, v in row.items() if isinstance(v, list) and v and detect(v[0])), "") if isinstance(row, dict) else ""
 
 
 def _names(row: Any) -> list[str]:

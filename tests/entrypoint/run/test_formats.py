@@ -149,3 +149,14 @@ def test_no_layout_names_the_keys(tmp_path: Path) -> None:
     layout = find_layout(tmp_path, "/a.jsonl", "auto", {})
     assert isinstance(layout, Rejected)
     assert "frage" in layout.detail and "columns" in layout.detail
+
+
+def test_rows_under_a_key_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"version": 1, "data": [{"prompt": "q", "completion": "a"}]}')
+    layout = find_layout(tmp_path, "/a.json", "auto", {})
+    assert isinstance(layout, Rejected)
+    assert (layout.reason, layout.detail) == ("the rows lie under a key", "`data` is a list of rows: write that list alone to the file")
+    (tmp_path / "a.json").write_text('{"dialog": [{"speaker": "x", "words": "q"}]}')
+    layout = find_layout(tmp_path, "/a.json", "auto", {})
+    assert isinstance(layout, Rejected)
+    assert layout.reason == "no known format"
