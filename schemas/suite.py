@@ -21,7 +21,8 @@ FURTHER: dict[str, tuple[str, ...]] = {"choice": ("accuracy", "unreadable", "unf
 def check_benchmark(value: str) -> str:
     """Return the name of a benchmark unchanged, or name the nearest."""
     if value not in BENCHMARKS:
-        close = difflib.get_close_matches(value.lower().replace("-", "").replace("_", ""), BENCHMARKS, 1)
+        close = difflib.get_close_matches(value.lower(), BENCHMARKS, 3)
+        close.sort(key=lambda name: sorted(name) != sorted(value.lower()))  # letters that changed places are likelier than a wrong one
         fix = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(BENCHMARKS)}; rows of your own: {{kind: questions, name: ..., source: ...}}"
         raise PydanticCustomError("benchmark", "`{name}` is no benchmark", {"name": value, "fix": fix})
     return value
