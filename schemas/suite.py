@@ -14,7 +14,10 @@ from schemas.model import RowSource
 BENCHMARKS = ("mmlu", "ceval", "cmmlu", "gsm8k", "ifeval", "humaneval", "bbh", "truthful_qa", "arc", "hellaswag", "mmmu")
 """Names that EvalScope has."""
 
-FURTHER: dict[str, tuple[str, ...]] = {"choice": ("accuracy", "unreadable", "unfinished"), "questions": ("exact_match", "token_f1", "refusal", "repetition", "unfinished")}
+FURTHER: dict[str, tuple[str, ...]] = {
+    "choice": ("accuracy", "unreadable", "unfinished"),
+    "questions": ("exact_match", "token_f1", "refusal", "repetition", "unfinished"),
+}
 """What a suite of each kind measures."""
 
 
@@ -33,7 +36,9 @@ def check_suite_name(value: str) -> str:
     if value == OWN:
         raise PydanticCustomError("suite", "`own` is the suite of the validation rows", {"fix": "give it another name"})
     if value in BENCHMARKS:
-        raise PydanticCustomError("suite", "`{name}` is the name of a benchmark", {"name": value, "fix": f"write my_{value}, so that nobody takes one for the other"})
+        raise PydanticCustomError(
+            "suite", "`{name}` is the name of a benchmark", {"name": value, "fix": f"write my_{value}, so that nobody takes one for the other"}
+        )
     return value
 
 

@@ -54,4 +54,6 @@ def _letter(value: Any, letters: str, key: str, where: str) -> str:
         return letters[value]
     if isinstance(value, str) and len(value.strip()) == 1 and value.strip().upper() in letters:
         return value.strip().upper()
-    raise UsageError(f"{where}: `{key}` is {str(value)[:40]!r}, its choices are {letters[0]} to {letters[-1]}", f"write a letter, or a place from 0 to {len(letters) - 1}")
+    raise UsageError(
+        f"{where}: `{key}` is {str(value)[:40]!r}, its choices are {letters[0]} to {letters[-1]}", f"write a letter, or a place from 0 to {len(letters) - 1}"
+    )

@@ -54,7 +54,17 @@ def answer(text: str, ended: str = "stop") -> dict[str, Any]:
 def job(kind: str = "questions", **changed: Any) -> SuiteJob:
     metric = {"questions": "exact_match", "choice": "accuracy"}[kind]
     columns = {"question": "question", "answer": "answer", "group": "group"} | ({"choices": "choices"} if kind == "choice" else {})
-    usual = {"name": "mine", "kind": kind, "source": "/data/q.jsonl", "path": "00", "columns": columns, "metric": metric, "limit": None, "max_tokens": 32, "seed": 17}
+    usual = {
+        "name": "mine",
+        "kind": kind,
+        "source": "/data/q.jsonl",
+        "path": "00",
+        "columns": columns,
+        "metric": metric,
+        "limit": None,
+        "max_tokens": 32,
+        "seed": 17,
+    }
     return SuiteJob.model_validate(usual | changed)
 
 
@@ -160,7 +170,7 @@ def test_a_row_that_is_none_is_named_before_anything_is_asked(tmp_path, kind, ro
 
 def test_a_broken_line_and_an_empty_file(tmp_path):
     folder = write(tmp_path, [])
-    with pytest.raises(UsageError, match="has no rows"):
+    with pytest.raises(UsageError, match="holds no rows"):
         read_suite(job(), folder)
     (folder / "00" / "q.jsonl").write_text('{"question": \n')
     with pytest.raises(UsageError, match=r"q\.jsonl:1: not JSON"):
