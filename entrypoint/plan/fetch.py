@@ -40,7 +40,12 @@ def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     )
     decisions = [
         Decision(field=place, value=source, why="no revision given: the newest at the time of the fetch, its commit recorded in the manifest")
-        for place, source in [("model.source", spec.model.source), *((f"data: {s}", s) for s in rows), *((f"evaluate.suites: {s}", s) for s in suites), *([("method.teacher", teacher)] if teacher else [])]
+        for place, source in [
+            ("model.source", spec.model.source),
+            *((f"data: {s}", s) for s in rows),
+            *((f"evaluate.suites: {s}", s) for s in suites),
+            *([("method.teacher", teacher)] if teacher else []),
+        ]
         if "://" in source and "@" not in source
     ]
     return Plan(name=spec.name, steps=steps, decisions=tuple(decisions))
@@ -58,7 +63,9 @@ def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
     """Raise UsageError or MachineError where a local source of these steps cannot be read: before the first of them has written anything."""
     for step in steps:
         assert isinstance(step.job, FetchJob)
-        role = {"data": "data", "suites": "evaluate.suites", "model": "method.teacher" if step.title.startswith(TEACHER) else "model.source"}.get(step.job.role, "plugins")
+        role = {"data": "data", "suites": "evaluate.suites", "model": "method.teacher" if step.title.startswith(TEACHER) else "model.source"}.get(
+            step.job.role, "plugins"
+        )
         for source in places_of(step.job):
             where = "data.template" if source == step.job.template else role
             found = facts.sources.get(source)

@@ -12,8 +12,7 @@ import pytest
 
 from entrypoint.run import endpoint as endpoint_module
 from entrypoint.run.endpoint import Endpoint
-from entrypoint.run.suites import run_suite
-from entrypoint.run.suites.asking import read_suite
+from entrypoint.run.suites.asking import read_suite, run_suite
 from schemas.errors import UsageError
 from schemas.evaluation import SuiteResult
 from schemas.suite import SuiteJob
