@@ -10,7 +10,7 @@ variable "VERSION" { default = "0.0.0" }
 variable "REVISION" { default = "" }
 variable "SOURCE" { default = "" }
 
-group "default" { targets = ["train", "export", "serve-vllm", "gateway"] }
+group "default" { targets = ["train", "export", "serve-vllm", "gateway", "evaluate"] }
 
 target "common" {
   context = "."
@@ -63,6 +63,14 @@ target "gateway" {
   contexts   = { base = "target:base", wheels = WHEELS }
   args       = { BASE_NAME = "${REGISTRY}/base:${TAG}" }
   tags       = ["${REGISTRY}/gateway:${TAG}"]
+}
+
+target "evaluate" {
+  inherits   = ["common"]
+  dockerfile = "images/evaluate/Dockerfile"
+  contexts   = { base = "target:base", wheels = WHEELS }
+  args       = { BASE_NAME = "${REGISTRY}/base:${TAG}" }
+  tags       = ["${REGISTRY}/evaluate:${TAG}-${ACCELERATOR}"]
 }
 
 # CUDA only, and not built unless it is named: `setup/images.sh cuda serve-lmdeploy`.

@@ -35,11 +35,13 @@ def bundle(spec: Path, folder: Path, key: Path, part_size: str, since: Path | No
 @click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--signers", type=PATH, required=True, help="Whose signature is trusted: an allowed_signers file of ssh-keygen.")
 @click.option("--to", type=PATH, default=Path("caisson"), show_default=True, help="The folder from which Compose will be called.")
+@click.option("--back-to", metavar="NUMBER", help="Take a bundle that is older than the last one loaded there, if it is this one.")
 @click.option("--yes", is_flag=True, help="Load; without it only verify and say what would be done.")
-def load(folder: Path, signers: Path, to: Path, yes: bool) -> None:
+def load(folder: Path, signers: Path, to: Path, back_to: str | None, yes: bool) -> None:
     """Verify BUNDLE and load it, with this program's own copy of the bundle's load.sh."""
     script = Path(bundles.__file__).parent / "load.sh"
-    argv = ["sh", str(script), "--bundle", str(folder), "--signers", str(signers), "--to", str(to), *(["--yes"] if yes else [])]
+    argv = ["sh", str(script), "--bundle", str(folder), "--signers", str(signers), "--to", str(to)]
+    argv += [*(["--back-to", back_to] if back_to else []), *(["--yes"] if yes else [])]
     sys.exit(subprocess.run(argv).returncode)
 
 

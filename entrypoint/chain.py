@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from entrypoint.documents import read_document
-from entrypoint.plan import Inputs, check_served, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
+from entrypoint.plan import Inputs, check_served, plan_evaluate, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
 from entrypoint.plan.answers import check_way_out
 from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
 from entrypoint.plan.plugins import check_code, code_sources
@@ -20,7 +20,7 @@ from entrypoint.run.promotion import read_current
 from entrypoint.run.sources import check_local
 from entrypoint.run.store import Store
 from entrypoint.served import with_served
-from schemas.errors import CaissonError, SpecError, UsageError
+from schemas.errors import CaissonError, GateRefused, SpecError, UsageError
 from schemas.facts import Facts
 from schemas.load import load
 from schemas.manifest import Sealed
@@ -29,7 +29,7 @@ from schemas.plan import Plan, Stage, Step
 from schemas.plugins import KINDS
 from schemas.spec import Spec
 
-STAGES: tuple[Stage, ...] = ("fetch", "prepare", "train", "export", "serve")
+STAGES: tuple[Stage, ...] = ("fetch", "prepare", "train", "export", "serve", "evaluate")
 MAKES = {"prepare": ("prepared", "answers"), "train": ("trained",), "export": ("exported",)}
 """The roles in which artifacts of a stage's steps are read by later ones."""
 
@@ -155,11 +155,17 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
     inputs = Inputs()
     plans: dict[Stage, Plan] = {}
     errors: dict[Stage, CaissonError] = {}
+    exported: Sealed | None = None
     for stage in STAGES[: STAGES.index(until) + 1]:
         try:
             own = inputs.exported
             if stage == "serve" and own:
                 inputs = replace(inputs, exported=_current(store, spec.name, own))
+            elif stage == "serve" and "export" in plans:
+                _refuse_damaged(store, served_step(spec, plans["export"]))
+            if stage == "evaluate":  # the spec's own, which with a gate is not served before it has passed
+                plans[stage] = plan_evaluate(spec, facts, replace(inputs, exported=exported))
+                continue
             plan = _plan(stage, spec, facts, inputs)
             if stage == "train":
                 plan = _with_resume(plan, store, facts)
@@ -176,6 +182,7 @@ def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Ch
             inputs = replace(inputs, **dict(zip(fetched_roles(spec), (_find(step, store, facts) for step in plan.steps), strict=True)))
         elif stage == "export":
             plan, inputs = _with_exports(plan, spec, facts, store, inputs)
+            exported = inputs.exported
         else:
             for at, role in enumerate(MAKES.get(stage, ())[: len(plan.steps)]):
                 inputs = replace(inputs, **{role: _find(plan.steps[at], store, facts)})
@@ -259,11 +266,25 @@ def _current(store: Store, name: str, own: Sealed) -> Sealed:
         return own
     found = next((sealed for sealed in store.sealed(f"{name}/exports") if sealed.folder.endswith(f"/{current.export}")), None)
     if found is None:
-        own_id = own.folder.rpartition("/")[2]
-        raise UsageError(
-            f"serve: the current export {name}/exports/{current.export} is gone or damaged", f"`caisson promote SPEC {own_id}` serves that of this spec"
-        )
+        folder, own_id = f"{name}/exports/{current.export}", own.folder.rpartition("/")[2]
+        fix = f"`caisson promote SPEC {own_id}` serves that of this spec"
+        if (store.root / folder).is_dir():
+            raise GateRefused(f"serve: the current export {folder} is damaged: {_first_damage(store, folder)}", fix)
+        raise UsageError(f"serve: the current export {folder} is gone", fix)
     return found
+
+
+def _refuse_damaged(store: Store, step: Step) -> None:
+    """What would be served is there, and is not as it was sealed. Raises GateRefused, and changes nothing: export makes it again."""
+    folder = f"{step.folder}/{step.id}"
+    if step.identity and (store.root / folder).is_dir():
+        fix = "`docker compose run --rm export`, or `caisson export`, makes it again; then run this command again"
+        raise GateRefused(f"serve: the export {folder} is damaged: {_first_damage(store, folder)}", fix)
+
+
+def _first_damage(store: Store, folder: str) -> str:
+    """What is wrong with an artifact that is not whole."""
+    return next(iter(store.damage(folder)), "it is not the one that its name says")
 
 
 def _out_of_sight(sources: tuple[str, ...], facts: Facts) -> bool:

@@ -13,6 +13,7 @@ import click
 from entrypoint import __version__, render
 from entrypoint.bundle_commands import BUNDLE_COMMANDS
 from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec, with_config, with_models
+from entrypoint.evaluate_commands import finish, sides
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
 from entrypoint.facts_files import read_facts, show_facts
@@ -25,14 +26,17 @@ from entrypoint.process_commands import PROCESS_COMMANDS
 from entrypoint.report_commands import REPORT_COMMANDS
 from entrypoint.run.events import discard_output
 from entrypoint.run.execute import Told, attend, execute, replace_process
+from entrypoint.run.sides_asked import dismiss
 from entrypoint.run.store import Store
 from entrypoint.site_commands import SITE_COMMANDS
 from entrypoint.status import State, states
 from schemas.errors import CaissonError, Interrupted, MachineError, SpecError, StepFailed
+from schemas.evaluate_job import EvaluateJob
 from schemas.generate import make_json_schema
 from schemas.plan import Plan, Stage
 from schemas.spec import Spec
 
+CONTROL = Path(EvaluateJob.model_fields["control_folder"].default)
 SHOW_HELP = "Only this part. engine: what DeepSpeed or FSDP is told, each value with its reason. env: lines for .env that Compose cannot work out."
 
 
@@ -100,7 +104,7 @@ def plan(spec: Path, store: Path, facts_file: str | None, config: Path | None, s
     wanted, place = read_spec(spec), Store(store)
     refuse_unbuilt(wanted)
     facts = with_models(read_facts(facts_file), wanted, place) if facts_file is not None else machine(wanted, place)
-    chain = follow(wanted, with_config(facts, wanted, config, place) if config is not None else facts, place)
+    chain = follow(wanted, with_config(facts, wanted, config, place) if config is not None else facts, place, STAGES[-1])
     chain = chain if facts_file is not None else foresee(chain, place)
     if lock:
         save_lock(chain, spec, lock_file)
@@ -154,6 +158,9 @@ def _ready(plan: Plan) -> Plan:
 
 
 def _promote(stage: Stage, spec: Path, store: Path) -> None:
+    if stage == "evaluate":
+        chain = _chain(spec, store, stage)[0]
+        finish(chain.spec, Store(store), chain.plan(stage).steps[0].id)
     if stage == "export" and (said := promote_newest(*_chain(spec, store, "export"))):
         click.echo(said)
 
@@ -216,11 +223,23 @@ def serve(spec: Path, store: Path, lock_file: Path | None) -> None:
 @cli.command()
 @spec_argument
 @store_option
+@lock_option
+def evaluate(spec: Path, store: Path, lock_file: Path | None) -> None:
+    """Ask base and tuned model the same questions, report the difference, and let the gate decide about promotion."""
+    try:
+        _run_stage("evaluate", spec, store, lock_file)
+    finally:
+        dismiss(CONTROL)
+
+
+@cli.command()
+@spec_argument
+@store_option
 @json_option
 @click.option("--verify", is_flag=True, help="Read every byte; exit 1 where something is damaged.")
 def status(spec: Path, store: Path, as_json: bool, verify: bool) -> None:
     """Say what is sealed, what is stale, and why."""
-    chain, place = _chain(spec, store, "export")
+    chain, place = _chain(spec, store, STAGES[-1])
     found = states(chain, place, hashes=verify)
     if as_json:
         click.echo(json.dumps([vars(s) for s in found], indent=2))
@@ -235,21 +254,12 @@ def _show_states(found: list[State]) -> None:
 
 
 @cli.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@store_option
-@json_option
-def anatomy(model: Path, store: Path, as_json: bool) -> None:
-    """Count what MODEL, a folder with a config.json or that file, is made of; the store keeps it for later plans. Needs an image with transformers."""
-    replace_process("entrypoint.run.anatomy", str(model), str(store), "json" if as_json else "text")
-
-
-@cli.command()
 def schema() -> None:
     """Print the JSON Schema of the spec."""
     click.echo(json.dumps(make_json_schema(), indent=2))
 
 
-for command in (*EXPORT_COMMANDS, *REPORT_COMMANDS, *PROCESS_COMMANDS, *BUNDLE_COMMANDS, *SITE_COMMANDS, show_facts):
+for command in (sides, *EXPORT_COMMANDS, *REPORT_COMMANDS, *PROCESS_COMMANDS, *BUNDLE_COMMANDS, *SITE_COMMANDS, show_facts):
     cli.add_command(command)
 
 

@@ -64,4 +64,14 @@ def calibrate(store: Path, as_json: bool) -> None:
 CPU_RANKS = 2
 """As many as a plan trains with on a CPU."""
 
-PROCESS_COMMANDS = (gateway, ask, calibrate)
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@store_option
+@json_option
+def anatomy(model: Path, store: Path, as_json: bool) -> None:
+    """Count what MODEL, a folder with a config.json or that file, is made of; the store keeps it for later plans. Needs an image with transformers."""
+    replace_process("entrypoint.run.anatomy", str(model), str(store), "json" if as_json else "text")
+
+
+PROCESS_COMMANDS = (anatomy, gateway, ask, calibrate)

@@ -194,4 +194,5 @@ def _awaited(stage: str) -> str:
     if stage == "answers":
         return "prepare"
     order = ("fetch", "prepare", "train", "export", "serve")
+    stage = "serve" if stage == "evaluate" else stage  # both wait for export
     return order[order.index(stage) - 1]

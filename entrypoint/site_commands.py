@@ -9,12 +9,16 @@ import click
 from entrypoint import render
 from entrypoint.chain import follow, machine, read_spec
 from entrypoint.doctor import examine, see
+from entrypoint.documents import read_document
+from entrypoint.migrate import CURRENT, difference, replace
+from entrypoint.migrate import migrate as migrated
 from entrypoint.options import json_option, spec_argument, store_option
 from entrypoint.probe import image
 from entrypoint.run.child import replace_process
 from entrypoint.run.store import Store
 from entrypoint.support import collect, pack
 from schemas.errors import MachineError
+from schemas.load import load
 
 
 @click.command()
@@ -64,4 +68,21 @@ def sbom(doubtful: bool) -> None:
     replace_process("entrypoint.run.sbom", *(("doubtful",) if doubtful else ("cyclonedx", image() or "host")))
 
 
-SITE_COMMANDS = (doctor, support, sbom)
+@click.command()
+@spec_argument
+@click.option("--write", is_flag=True, help="Rewrite SPEC; without it the difference is printed only.")
+def migrate(spec: Path, write: bool) -> None:
+    """Rewrite a SPEC of an older version of the format, and print what changes."""
+    old = read_document(spec, "spec file", "name a spec file; examples are in specs/")
+    new = migrated(old, spec.name)
+    if new == old:
+        click.echo(f"{spec.name}: version {CURRENT} is current, nothing to do")
+        return
+    load(new, spec.name)  # what is written must be what the program reads
+    click.echo(difference(old, new, spec.name), nl=False)
+    if write:
+        replace(spec, new)
+    click.echo(f"{spec.name}: {'rewritten' if write else 'nothing was changed; --write does it'}")
+
+
+SITE_COMMANDS = (doctor, support, sbom, migrate)

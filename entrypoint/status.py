@@ -31,7 +31,7 @@ class State:
 def states(chain: Chain, store: Store, *, hashes: bool = False) -> list[State]:
     """One or two states a stage, in order; serve makes no artifact and has none. With `hashes` every byte is read."""
     found: list[State] = []
-    for stage in STAGES[:-1]:
+    for stage in (one for one in STAGES if one != "serve" and (one in chain.plans or one in chain.errors)):
         if stage in chain.errors:
             found.append(State(stage, "", "cannot", "", chain.errors[stage].what))
             continue

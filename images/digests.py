@@ -12,8 +12,8 @@ from schemas.generate import write_or_compare
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "entrypoint" / "plan" / "tables" / "locks.json"
-IMAGES = ("train", "export", "serve-vllm", "serve-lmdeploy")
-ALONE = ("serve-lmdeploy",)
+IMAGES = ("train", "export", "serve-vllm", "serve-lmdeploy", "evaluate")
+ALONE = ("serve-lmdeploy", "evaluate")
 """Without the torch layer of the others."""
 
 

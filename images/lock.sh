@@ -41,6 +41,11 @@ for accelerator in $WANT; do
     done
     # A torch of its own, and no build for the CPU.
     if [ "$accelerator" = cuda ]; then resolve serve-lmdeploy/requirements.cuda.txt "${options[@]}" serve-lmdeploy/requirements.in; fi
+    # EvalScope wants an older datasets, and that an older fsspec, than the trainer has: by itself, but for what it has in common with torch's
+    # layer, where the program's own libraries are, and what decodes tokens.
+    { grep -E '^[a-z]' "torch/requirements.$accelerator.txt" | grep -v -E '^(fsspec|torch|nvidia-c.*|cuda.*)=='; grep -E '^(tokenizers|transformers)==' "train/requirements.$accelerator.txt"; } \
+        | sed 's/ *\\$//' > "$work/evaluate.txt"
+    resolve "evaluate/requirements.$accelerator.txt" --excludes all.exclude --excludes evaluate/exclude -c "$work/evaluate.txt" evaluate/requirements.in
 done
 case " $WANT " in *" cpu "*) resolve gateway/requirements.txt -c torch/requirements.cpu.txt gateway/requirements.in ;; esac
 case " $WANT " in *" tests "*) resolve ../tests/requirements.txt ../tests/requirements.in ;; esac

@@ -7,6 +7,7 @@ from pydantic import Field
 from schemas.answers_job import Answered, AnswersJob
 from schemas.base import Recompute, Record
 from schemas.data import Format, NamedTemplate, TooLong
+from schemas.evaluate_job import EvaluateJob
 from schemas.expected import Predicted, Raising
 from schemas.export_job import ExportJob
 from schemas.method import LossOn, Method, RowKind
@@ -257,7 +258,7 @@ HOW = (
 """Fields of a TrainJob that another machine may decide otherwise and still go on from its checkpoints, if not bit for bit."""
 
 
-Job = Annotated[FetchJob | PrepareJob | AnswersJob | TrainJob | ExportJob | ServeJob, Field(discriminator="stage")]
+Job = Annotated[FetchJob | PrepareJob | AnswersJob | TrainJob | ExportJob | ServeJob | EvaluateJob, Field(discriminator="stage")]
 
 
 class Task(Record):

@@ -5,8 +5,8 @@ from typing import Literal
 from schemas.base import Record
 from schemas.job import Job
 
-Stage = Literal["fetch", "prepare", "answers", "train", "export", "serve"]
-"""answers is the second step of prepare, for rows that a teacher behind an endpoint is asked about."""
+Stage = Literal["fetch", "prepare", "answers", "train", "export", "serve", "evaluate", "sides"]
+"""answers is the second step of prepare, for rows that a teacher behind an endpoint is asked about; sides serves the two models of evaluate."""
 
 
 class Decision(Record):

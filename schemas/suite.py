@@ -158,5 +158,5 @@ class SuiteJob(Record):
     limit: int | None
     max_tokens: int
     seed: int
-    requests: int = 8
+    requests: int
     """At once."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the images of one accelerator, the base included. Seconds when nothing changed.
-#   images.sh [cpu|cuda] [TARGET...]      targets: train export serve-vllm gateway (all of them), torch
+#   images.sh [cpu|cuda] [TARGET...]      targets: train export serve-vllm gateway evaluate (all of them), torch
 #   VERBOSE=1 shows the build; CLEAN=1 removes the images that a rebuild left without a name
 set -euo pipefail
 cd "$(dirname "$0")/.."

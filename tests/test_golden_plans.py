@@ -94,7 +94,8 @@ def test_each_spec_is_for_some_machine() -> None:
 
 
 def test_each_machine_is_for_some_spec() -> None:
-    for machine in MACHINES:
+    """But the one that the images hold no kernels for."""
+    for machine in MACHINES.keys() - {"v100-16"}:
         assert any((folder_of(spec, machine) / "plan.json").is_file() for spec in SPECS), f"nothing can be planned for {machine}"
 
 

@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE), str(HERE.parent / "memory")]
 
+from choice import choices  # noqa: E402
 from predict import accelerate_says, caisson, deepspeed_says, load_of, shape_of  # noqa: E402
 from rows import KINDS  # noqa: E402
 
@@ -37,15 +38,20 @@ def seconds(row: dict[str, Any], rates: Rates) -> tuple[float, dict[str, float]]
 
 
 def spread(errors: list[float]) -> str:
+    return "median {:.1%}, p95 {:.1%}, worst {:.1%}".format(*numbers(errors))
+
+
+def numbers(errors: list[float]) -> tuple[float, float, float]:
+    """Median, 95 of a hundred and worst of what they are off by."""
     found = sorted(map(abs, errors))
-    return f"median {statistics.median(found):.1%}, p95 {found[min(len(found) - 1, int(0.95 * len(found)))]:.1%}, worst {found[-1]:.1%}"
+    return statistics.median(found), found[min(len(found) - 1, int(0.95 * len(found)))], found[-1]
 
 
-def memory(rows: list[dict[str, Any]], every: bool) -> None:
+def memory(rows: list[dict[str, Any]], of: str, every: bool) -> None:
     """Peak allocated, beside what the usual estimators say."""
     fitting = [row for row in rows if "peak" in row]
     said = {"plan": lambda row: caisson(row, "cuda")[0], "accelerate": accelerate_says, "DeepSpeed": deepspeed_says}
-    print(f"\n## Memory, {len(fitting)} rows\n\n| estimator | |\n|---|---|")
+    print(f"\n## Memory, {of}, {len(fitting)} rows\n\n| estimator | |\n|---|---|")
     for name, says in said.items():
         print(f"| {name} | {spread([says(row) / row['peak'] - 1 for row in fitting])} |")
     for shape, adapter in KINDS:
@@ -59,11 +65,11 @@ def memory(rows: list[dict[str, Any]], every: bool) -> None:
             print(f"| {name_of(row)} | {row['peak'] / GIB:.2f} | {told / GIB:.2f} | {told / row['peak'] - 1:+.1%} | {moment} |")
 
 
-def times(rows: list[dict[str, Any]], rates: Rates, every: bool, kernels: str = "torch") -> None:
-    fitting = [row for row in rows if "seconds" in row and row.get("kernels", "torch") == kernels]
+def times(rows: list[dict[str, Any]], of: str, rates: Rates, every: bool) -> None:
+    fitting = [row for row in rows if "seconds" in row]
     errors = [seconds(row, rates)[0] / row["seconds"] - 1 for row in fitting]
-    print(f"\n## Time of a step, {kernels}, {len(fitting)} rows\n\n| rows | |\n|---|---|\n| all | {spread(errors)} |")
-    idle = {id(row): seconds(row, rates)[1].get("waiting for launches", 0.0) / seconds(row, rates)[0] for row in fitting}
+    print(f"\n## Time of a step, {of}, {len(fitting)} rows\n\n| rows | |\n|---|---|\n| all | {spread(errors)} |")
+    idle = {id(row): waits(row, rates) for row in fitting}
     for name, mine in (
         ("the GPU waits for less than 5% of the step", [row for row in fitting if idle[id(row)] < 0.05]),
         ("it waits for more", [row for row in fitting if idle[id(row)] >= 0.05]),
@@ -81,40 +87,52 @@ def times(rows: list[dict[str, Any]], rates: Rates, every: bool, kernels: str = 
             print(f"| {name_of(row)} | {row['seconds']:.3f} | {told:.3f} | {told / row['seconds'] - 1:+.0%} | {shown} |")
 
 
-def choices(rows: list[dict[str, Any]], rates: Rates) -> None:
-    """Of each job the setting with the best predicted speed among those predicted to fit, against the best that was measured."""
-    print(
-        "\n## Choice\n\n| job | planned | its tok/s | best measured | its tok/s | behind by | TRL's defaults | faster by |\n|---|---|---|---|---|---|---|---|"
-    )
-    behind = []
-    for shape, adapter in KINDS:
-        for length in (1024, 4096):
-            mine = [r for r in rows if (r["shape"], r["adapter"], r["length"]) == (shape, adapter, length)]
-            if not any(row["kernels"] == "liger" for row in mine):
-                print(f"| {shape} {adapter} {length}, Liger not measured | | | | | | | |")
-            ran = [row for row in mine if "seconds" in row]
-            if not ran:
-                continue
-            best = max(ran, key=rate)
-            (usual,) = (row for row in ran if (row["batch"], row["checkpointing"], row["kernels"]) == (8, True, "torch"))
-            fits = [row for row in mine if fit_of(shape_of(row), load_of(row), H100).fits]
-            planned = min(fits, key=lambda row: seconds(row, rates)[0] / row["batch"])
-            if "seconds" not in planned:
-                print(f"| {shape} {adapter} {length} | {setting(planned)} | does not fit | {setting(best)} | {rate(best):,.0f} | | | |")
-                continue
-            behind.append(1 - rate(planned) / rate(best))
-            print(
-                f"| {shape} {adapter} {length} | {setting(planned)} | {rate(planned):,.0f} | {setting(best)} | {rate(best):,.0f} | {behind[-1]:.1%} | {rate(usual):,.0f} | {rate(planned) / rate(usual):.2f} |"
-            )
-    print(f"\nbehind: {spread(behind)}")
+def outcome(row: dict[str, Any]) -> str:
+    """What the plan says of whether it fits."""
+    return "fits" if fit_of(shape_of(row), load_of(row), H100).fits else "does not"
 
 
-def rate(row: dict[str, Any]) -> float:
-    return float(row["batch"] * row["length"] / row["seconds"])
+def attempts(rows: list[dict[str, Any]]) -> None:
+    """How many there are, and whether any that the plan takes ran out of memory."""
+    ran, out = [row for row in rows if "seconds" in row], [row for row in rows if "seconds" not in row]
+    print(f"\n## Attempts\n\n{len(rows)}: {len(ran)} ran, {len(out)} ran out of memory.")
+    print(f"Of those that ran the plan refuses {sum(outcome(row) == 'does not' for row in ran)}, which its margin of a tenth keeps away from the edge.")
+    print(f"Of those that ran out of memory it takes {sum(outcome(row) == 'fits' for row in out)}.")
 
 
-def setting(row: dict[str, Any]) -> str:
-    return f"{row['batch']} rows{', recomputed' if row['checkpointing'] else ''}, {row['kernels']}"
+GOALS = {"memory": (0.02, 0.04, 0.08), "time": (0.05, 0.10, None)}
+"""Median, p95, worst."""
+
+
+def verdict(errors: list[float], goals: tuple[float, float, float | None]) -> str:
+    found = zip(("median", "p95", "worst"), numbers(errors), goals, strict=True)
+    missed = [name for name, size, goal in found if goal is not None and round(size, 3) > goal]
+    return "missed: " + ", ".join(missed) if missed else "met"
+
+
+def totals(groups: dict[str, list[dict[str, Any]]], rates: Rates) -> None:
+    """Both goals by group of rows, and the time by how much of a step the GPU waits for its host."""
+    print("\n## Against the goals\n\n| rows | memory (goal 2%, 4%, 8%) | | time (goal 5%, 10%) | |\n|---|---|---|---|---|")
+    for name, rows in groups.items():
+        memory_off = [caisson(row, "cuda")[0] / row["peak"] - 1 for row in rows]
+        time_off = [seconds(row, rates)[0] / row["seconds"] - 1 for row in rows]
+        print(
+            f"| {name} ({len(rows)}) | {spread(memory_off)} | {verdict(memory_off, GOALS['memory'])} | {spread(time_off)} | {verdict(time_off, GOALS['time'])} |"
+        )
+    print("\n| part of a step that the GPU waits, as planned | transformers' kernels | | Liger's | |\n|---|---|---|---|---|")
+    for low, high in ((0, 0.05), (0.05, 0.2), (0.2, 0.4), (0.4, 1.0)):
+        shown = [f"{low:.0%} to {high:.0%}"]
+        for kernels in ("torch", "liger"):
+            mine = [row for rows in list(groups.values())[:3] for row in rows if row.get("kernels", "torch") == kernels and low <= waits(row, rates) < high]
+            errors = [seconds(row, rates)[0] / row["seconds"] - 1 for row in mine]
+            shown += [f"{spread(errors)} ({len(mine)})", verdict(errors, GOALS["time"])] if errors else ["none", ""]
+        print(f"| {' | '.join(shown)} |")
+
+
+def waits(row: dict[str, Any], rates: Rates) -> float:
+    """Part of a step."""
+    told, parts = seconds(row, rates)
+    return parts.get("waiting for launches", 0.0) / told
 
 
 def name_of(row: dict[str, Any]) -> str:
@@ -128,12 +146,16 @@ def main() -> None:
     given = parser.parse_args()
     rates = Rates.model_validate(json.loads((HERE / f"{given.name}-rates.json").read_text())["measured"][0])
     grid, sweep = read(HERE / f"{given.name}-grid.jsonl"), read(HERE / f"{given.name}-sweep.jsonl")
-    memory(grid, given.rows)
-    times(grid, rates, given.rows)
-    times(sweep, rates, given.rows)
-    memory([row for row in sweep if row["kernels"] == "liger"], given.rows)
-    times(sweep, rates, given.rows, "liger")
-    choices(sweep, rates)
+    of = {kind: [row for row in sweep if row["kernels"] == kind] for kind in ("torch", "liger")}
+    ran = {name: [row for row in rows if "seconds" in row] for name, rows in {"grid": grid, "sweep, torch": of["torch"], "sweep, liger": of["liger"]}.items()}
+    every = [row for rows in ran.values() for row in rows]
+    attempts([*grid, *sweep])
+    busy = [row for row in every if row.get("kernels", "torch") == "torch" and waits(row, rates) < 0.05]
+    totals({**ran, "all": every, "torch, the GPU waits for less than 5% of the step": busy}, rates)
+    for name, rows in (("grid", grid), ("sweep, torch", of["torch"]), ("sweep, liger", of["liger"])):
+        memory(rows, name, given.rows)
+        times(rows, name, rates, given.rows)
+    choices(sweep, rates, spread)
 
 
 if __name__ == "__main__":

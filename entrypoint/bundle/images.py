@@ -33,6 +33,17 @@ def compose_images(root: Path) -> tuple[dict[str, str], list[Image]]:
     return {service: found[name].id for service, name in names.items()}, list(found.values())
 
 
+def title_of(image: Image) -> str:
+    """The title on its label; empty where it has none."""
+    labels = json.loads(_docker("image", "inspect", f"sha256:{image.id}"))[0]["Config"].get("Labels") or {}
+    return str(labels.get("org.opencontainers.image.title", ""))
+
+
+def run_in(image: Image, *argv: str) -> str:
+    """What the program of an image prints, without network or rights."""
+    return _docker("run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", f"sha256:{image.id}", *argv)
+
+
 def store(image: Image, parts: Parts) -> list[Part]:
     """The image's stream, in order: a frame a member of its archive. Times are left out, since two saves of one image differ in them."""
     stored: list[Part] = []

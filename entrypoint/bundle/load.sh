@@ -1,12 +1,12 @@
 #!/bin/sh
-# sh load.sh --signers FILE [--to FOLDER] [--yes]: verify this bundle, say what would be done, and with --yes load it.
+# sh load.sh --signers FILE [--to FOLDER] [--back-to NUMBER] [--yes]: verify this bundle, say what would be done, and with --yes load it.
 # Needs a shell, coreutils, ssh-keygen and docker. FILE is in ssh-keygen's allowed_signers format and must have reached you
 # by another way than this bundle. Nothing is changed before signature, number, every part and the disk are found good.
 set -eu; umask 022
-bundle=$(dirname "$0") to=./caisson signers='' yes=''
+bundle=$(dirname "$0") to=./caisson signers='' yes='' back=''
 while [ $# -gt 0 ]; do case $1 in
-  --bundle) bundle=$2; shift 2;; --signers) signers=$2; shift 2;; --to) to=$2; shift 2;; --yes) yes=1; shift;;
-  *) echo "load: $1 is no option: --signers FILE, --to FOLDER, --yes" >&2; exit 2;; esac; done
+  --bundle) bundle=$2; shift 2;; --signers) signers=$2; shift 2;; --to) to=$2; shift 2;; --back-to) back=$2; shift 2;; --yes) yes=1; shift;;
+  *) echo "load: $1 is no option: --signers FILE, --to FOLDER, --back-to NUMBER, --yes" >&2; exit 2;; esac; done
 refuse() { echo "load: refused: $1" >&2; exit 4; }
 named() { while read -r kind a b c; do [ "$kind $a" != "part $1" ] || { echo "$c"; break; }; done < "$m"; }
 sum() { sha256sum < "$1" | cut -d' ' -f1; }
@@ -32,8 +32,8 @@ while read -r kind a b c; do case $kind in
   $c: $([ -z "$other" ] && echo altered || echo "swapped: it is $other")"; fi;;
 esac; done < "$m"
 [ -z "$bad" ] || refuse "parts are not what $who signed:$bad"
-[ "$number" -ge "$last" ] || refuse "manifest: number $number is older than $last, which was loaded here: a replay"
-[ "$number" -gt "$last" ] || [ "$(sum "$m")" = "$lastsum" ] || refuse "manifest: another bundle of number $number was loaded here"
+[ "$number" -ge "$last" ] || [ "$number" = "$back" ] || refuse "manifest: number $number is older than $last, which was loaded here: a replay; if you mean to go back: --back-to $number"
+[ "$number" != "$last" ] || [ "$(sum "$m")" = "$lastsum" ] || refuse "manifest: another bundle of number $number was loaded here"
 
 # What is to be done. An item without pieces is one that an older bundle has brought.
 todo='' need=0 images=0 without='' since=-

@@ -11,11 +11,12 @@ from typing import Any
 
 from entrypoint import __version__
 from entrypoint.bundle import images
+from entrypoint.bundle.papers import papers
 from entrypoint.bundle.parts import Part, Parts, read, sum_of
 from schemas.errors import MachineError, UsageError
 from schemas.spec import Spec
 
-CARRIED = ("compose.yaml", "compose", "specs", "docs", "LICENSE", "README.md", "CHANGELOG.md", "setup")
+CARRIED = ("compose.yaml", "compose", "specs", "docs", "demo", "LICENSE", "README.md", "CHANGELOG.md", "setup")
 SOURCE = ("entrypoint", "schemas", "pyproject.toml", "LICENSE")
 PLAIN = re.compile(r"[A-Za-z0-9._+@=,/-]+")
 LOCK = "compose/images.lock.yaml"
@@ -32,13 +33,17 @@ def make(spec_file: Path, spec: Spec, root: Path, bundle: Path, key: Path, size:
         raise UsageError(f"{bundle} is a finished bundle", "name a new folder; --since OLD/manifest stores only what differs")
     old = since.read_text() if since else ""
     number = int(time.time())
-    if since and number <= (before := _number(since, old)):
-        raise UsageError(f"{since} is of a later time ({before}) than this machine's clock", "set the clock")
+    if since:
+        if number < (before := _number(since, old)):
+            raise UsageError(f"{since} is of a later time ({before}) than this machine's clock", "set the clock")
+        number = max(number, before + 1)  # of two in one second the later one is the higher one
     files = _files(spec_file, spec, root)  # read first: a source that is missing is said before gigabytes are written
     services, found = images.compose_images(root)
     bundle.mkdir(parents=True, exist_ok=True)
     parts, lines = Parts(bundle, size), list[str]()
     made = _written(bundle, root, services, found, {to: sum_of(path) for to, path in files.items()})
+    places = {path: root / path for path in _sources(spec.model_dump(mode="json")) if path.startswith("models/")}
+    made |= papers(found, places, spec, bundle / "written")
     for image in found:
         line = f"image {image.id} {image.bytes} {image.name}"
         lines += [line, *_pieces([] if _has(old, f"image {image.id}") else images.store(image, parts))]

@@ -3,18 +3,13 @@
 from collections import Counter
 
 from entrypoint.doctor.finding import Finding
+from entrypoint.plan.device import CUDA, OLDEST, too_old
 from schemas.accelerator import PLATFORMS, Accelerator
 from schemas.errors import MachineError
 from schemas.facts import IMAGES, Facts
 
-CUDA = "13.0"
-"""That the train, export and serve-vllm images bring in their wheels (images/torch/requirements.cuda.txt, cuda-toolkit)."""
-
 DRIVER_AT_LEAST = 580
 """For CUDA 13 on Linux (NVIDIA, CUDA toolkit release notes, table of minimum driver versions)."""
-
-OLDEST = (7, 5)
-"""CUDA 13 compiles for Turing and newer: Maxwell, Pascal and Volta ended with CUDA 12 (NVIDIA, CUDA 13.0 release notes, deprecated architectures)."""
 
 
 def gpu_findings(facts: Facts, fault: MachineError | None) -> list[Finding]:
@@ -63,12 +58,8 @@ def _driver(cards: tuple[Accelerator, ...]) -> list[Finding]:
 
 
 def _kernels(cards: tuple[Accelerator, ...]) -> Finding:
-    old = next((card for card in cards if card.compute_capability and _numbers(card.compute_capability) < OLDEST), None)
+    old = too_old(cards)
     if old is None:
         return Finding("D203", "kernels", "ok", f"the CUDA images compute on capability {OLDEST[0]}.{OLDEST[1]} and later")
     found = f"{old.name} has compute capability {old.compute_capability}; CUDA {CUDA} begins at {OLDEST[0]}.{OLDEST[1]} (T4)"
     return Finding("D203", "kernels", "fail", found, "hide it with CUDA_VISIBLE_DEVICES where there are newer cards, or set ACCELERATOR=cpu")
-
-
-def _numbers(capability: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in capability.split("."))

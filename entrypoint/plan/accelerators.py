@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from entrypoint.plan.device import OLDEST
 from entrypoint.plan.tables import ACCELERATORS
 from schemas.accelerator import Accelerator, pcie_gib
 from schemas.rates import Number, Rates
@@ -44,10 +45,13 @@ class Kind:
 
     source: str
 
+    capability: tuple[int, ...] | None = None
+    """Compute capability, of those that the images hold no kernels for."""
+
     @property
     def has_image(self) -> bool:
-        """Whether an image computes there, which is NVIDIA's alone: xgmi is AMD's, hccs Huawei's, and Apple's have no link."""
-        return self.link in ("nvlink", "pcie")
+        """Whether an image computes there, which is NVIDIA's alone, without the oldest: xgmi is AMD's, hccs Huawei's, and Apple's have no link."""
+        return self.link in ("nvlink", "pcie") and (self.capability is None or self.capability >= OLDEST)
 
 
 def kinds() -> list[Kind]:
@@ -112,5 +116,6 @@ def _kind(row: dict[str, Any]) -> Kind:
         host_gib=host,
         watts=row["watts"],
         reached={**shares, **row.get("reached", {})},
+        capability=tuple(row["capability"]) if "capability" in row else None,
         source=row["source"],
     )

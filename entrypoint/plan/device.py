@@ -1,13 +1,25 @@
 """What the device of a machine can compute, and what it cannot."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
-from schemas.accelerator import PLATFORMS
+from schemas.accelerator import PLATFORMS, Accelerator
 from schemas.errors import MachineError
 from schemas.facts import Facts
 from schemas.plan import Decision
 from schemas.spec import Spec
+
+CUDA = "13.0"
+"""That the train, export and serve-vllm images bring in their wheels (images/torch/requirements.cuda.txt, cuda-toolkit)."""
+
+OLDEST = (7, 5)
+"""CUDA 13 compiles for Turing and newer: Maxwell, Pascal and Volta ended with CUDA 12 (NVIDIA, CUDA 13.0 release notes, deprecated architectures)."""
+
+
+def too_old(cards: Sequence[Accelerator]) -> Accelerator | None:
+    """The first that the CUDA images hold no kernels for; None where they compute on all."""
+    return next((one for one in cards if one.compute_capability and tuple(map(int, one.compute_capability.split("."))) < OLDEST), None)
 
 
 def check_device(facts: Facts) -> Literal["cpu", "cuda"]:
@@ -20,7 +32,13 @@ def check_device(facts: Facts) -> Literal["cpu", "cuda"]:
 
 
 def check_image(facts: Facts) -> Literal["cpu", "cuda"]:
-    """What there is an image for. Raise MachineError for a device that none is built for."""
+    """What there is an image for. Raise MachineError for a device that none is built for, and for GPUs older than their kernels."""
+    if facts.device == "cuda" and (old := too_old(facts.accelerators)):
+        raise MachineError(
+            f"the CUDA images hold no kernels for {old.name}: it has compute capability {old.compute_capability}, and CUDA {CUDA} begins at "
+            f"{OLDEST[0]}.{OLDEST[1]} (T4)",
+            "hide it with CUDA_VISIBLE_DEVICES where there are newer cards, or set ACCELERATOR=cpu; to plan for another machine see docs/facts.md",
+        )
     if facts.device == "cpu" or facts.device == "cuda":
         return facts.device
     have = ", ".join(f"{count} x {name}" for name, count in Counter(one.name for one in facts.accelerators).items())

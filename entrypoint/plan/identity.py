@@ -21,6 +21,7 @@ APART = {
     "watchdog_seconds",
     "predicted",
     "raising",
+    "gate",
 }
 """Fields of a job that decide no content that a later stage reads: a tracker that is moved, another interval or a
 teacher's other address trains nothing anew."""

@@ -25,6 +25,7 @@ WAITING: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "train": {"prepared": ROWS, "model": SPREAD},
     "export": {"trained": ("trained_on", "precision", "base", "merge_into", "compress")},
     "serve": {"exported": ("arguments", "handover", "environment")},
+    "evaluate": {"exported": ("arguments",)},
 }
 """What an artifact decides of a step, by its role, where it is not sealed yet."""
 

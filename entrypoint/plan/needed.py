@@ -45,7 +45,8 @@ def fitting_count(shape: ModelShape, load: Load, room_gib: float) -> tuple[int, 
     while count <= MANY:
         for strategy in ("zero2", "zero3"):
             if count > load.ranks and goes_with(load.adapter, strategy):
-                many = replace(load, strategy=strategy, ranks=count, nodes=1, offload="none", gradient_checkpointing=True)
+                rows = max(min(load.micro_batch, 2), -(-load.micro_batch // count))  # a step's rows are shared too; no method needs more than two at once
+                many = replace(load, strategy=strategy, ranks=count, micro_batch=rows, nodes=1, offload="none", gradient_checkpointing=True)
                 if _fits(shape, many, room_gib):
                     return count, strategy
         count *= 2
@@ -78,7 +79,21 @@ def needed(shape: ModelShape, load: Load, name: str, room_gib: float, share: flo
     kind = fitting_kind(shape, load, share)
     if kind and (not load.on_gpu or (kind.memory_gib and kind.memory_gib > LARGER * room_gib)):
         found.append(f"1 x {kind.name} would do with {load.adapter}")
+    if not found:
+        found += _several(shape, load, share)
     return found
+
+
+def _several(shape: ModelShape, load: Load, share: float) -> Iterator[str]:
+    """Of all kinds that there is an image for the one of which the fewest do; of those the smallest."""
+    adapter = "lora" if load.adapter == "qlora" else load.adapter
+    ways = []
+    for kind in kinds():
+        if kind.memory_gib and kind.has_image and (many := fitting_count(shape, replace(_alone(load, kind), adapter=adapter), share * kind.memory_gib)):
+            ways.append((many[0], kind.memory_gib, kind.name, many[1]))
+    if ways:
+        count, _, name, strategy = min(ways)
+        yield f"{count} x {name} would do with {adapter} and {strategy}"
 
 
 def _shorter(load: Load, length: int) -> str:

@@ -6,8 +6,8 @@ from schemas.spec import Spec
 
 def refuse_unbuilt(spec: Spec) -> None:
     """Raise UsageError for wishes that would otherwise be passed over in silence."""
-    if spec.evaluate.suites or spec.evaluate.gate:
+    if benchmarks := [suite for suite in spec.evaluate.suites if isinstance(suite, str)]:
         raise UsageError(
-            "evaluate: suites and gates are not built yet in this version: the stage that would ask the questions is missing",
-            "leave the section out, or write evaluate: {suites: [], gate: {}}",
+            f"evaluate.suites: benchmarks are not built yet in this version: {', '.join(benchmarks)}",
+            "leave them out; rows of your own are asked: {kind: choice, name: ..., source: ...}, or kind: questions",
         )

@@ -13,7 +13,7 @@ from schemas.plan import Step
 TASK = "{task}"
 """Stands in argv for the task file that the executor writes."""
 
-IMAGE = {"fetch": "train", "prepare": "train", "answers": "train", "train": "train", "export": "export", "serve": "serve-vllm"}
+IMAGE = {"fetch": "train", "prepare": "train", "answers": "train", "train": "train", "export": "export", "serve": "serve-vllm", "evaluate": "evaluate"}
 """The image whose packages do a stage's work."""
 
 

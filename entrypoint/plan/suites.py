@@ -14,13 +14,14 @@ def suite_sources(spec: Spec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(suite.source for suite in own_suites(spec)))
 
 
-def suite_jobs(spec: Spec) -> tuple[SuiteJob, ...]:
-    """One a suite; its rows lie in the folder of its source's place in `suite_sources`."""
+def suite_jobs(spec: Spec, requests: int) -> tuple[SuiteJob, ...]:
+    """One a suite, `requests` of its questions at once; its rows lie in the folder of its source's place in `suite_sources`."""
     sources = suite_sources(spec)
     return tuple(
         SuiteJob(
             name=suite.name, kind=suite.kind, source=suite.source, path=f"{sources.index(suite.source):02d}", columns=_columns(suite), limit=suite.limit,
             metric=suite.metric if isinstance(suite, Questions) else "accuracy", max_tokens=suite.max_tokens, seed=spec.train.seed,
+            requests=requests,
         )
         for suite in own_suites(spec)
     )  # fmt: skip

@@ -32,17 +32,23 @@ def refusal(error: OSError, place: Path) -> MachineError | None:
     return None
 
 
+def refusal_at(error: BaseException, place: Path) -> MachineError | None:
+    """`refusal` of an error about a file at, below or on the way to `place`; None for any other."""
+    if not isinstance(error, OSError):
+        return None
+    path = _named(error, place)
+    return refusal(error, place) if path.is_relative_to(place) or place.is_relative_to(path) else None
+
+
 @contextmanager
 def refused_in_words(place: Path) -> Iterator[None]:
     """Around work on files at, below or on the way to `place`: MachineError for what `refusal` knows. Errors of files elsewhere stay as they are."""
     try:
         yield
     except OSError as error:
-        path = _named(error, place)
-        told = refusal(error, place) if path.is_relative_to(place) or place.is_relative_to(path) else None
-        if told is None:
-            raise
-        raise told from None
+        if told := refusal_at(error, place):
+            raise told from None
+        raise
 
 
 def check_folder(folder: Path) -> None:

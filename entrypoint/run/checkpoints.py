@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from entrypoint.run.access import refused_in_words
+from entrypoint.run.access import check_folder, refused_in_words
 from entrypoint.run.seal import faults, seal
 from schemas.manifest import FILE_NAME, File, Manifest
 
@@ -109,7 +109,9 @@ def _incomplete(made: Manifest) -> str:
 def clear_the_way(folder: Path, resumed: Path | None) -> None:
     """Before training goes on: half-written folders go, and what was passed over no longer counts as a checkpoint.
 
-    Raises MachineError where this user may not do that."""
+    Raises MachineError where this user may not do that, or could not save there."""
+    if folder.exists():
+        check_folder(folder)
     with refused_in_words(folder):
         for path in folder.glob(f"{PARTIAL}{PREFIX}*"):
             _remove(path)

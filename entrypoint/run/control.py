@@ -72,12 +72,16 @@ class Control:
         return max(_number(self.folder / ACTIVE), _number(self.folder / GATEWAY), 0)
 
     def _write(self, name: str, text: str, mode: int) -> None:
-        """By rename: a reader sees the old file or the new one. No flush: the folder is in memory."""
-        draft = self.folder / f".{name}.draft"
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as stream:
-            stream.write(text)
-        draft.rename(self.folder / name)
+        put(self.folder, name, text, mode)
+
+
+def put(folder: Path, name: str, text: str, mode: int = 0o444) -> None:
+    """Write a file by rename: a reader sees the old one or the new one. No flush: the folder is in memory."""
+    draft = folder / f".{name}.draft"
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as stream:
+        stream.write(text)
+    draft.rename(folder / name)
 
 
 def _number(file: Path) -> int:

@@ -131,11 +131,11 @@ class Engine:
     def _gate(self, client: EngineClient, folder: Path) -> None:
         pass_gate(client, folder, self.folder, self._events, warns=self.job.parity == "warn")
 
-    def watch(self) -> None:
-        """Have it looked after from now on."""
+    def watch(self, prompt: list[int] | None = None) -> None:
+        """Have it looked after from now on; `prompt`: the canary's, for a model that brings no golden answers."""
         if self.job.headless:
             return
-        shortest = min((g.prompt_ids for g in read_golden(self.folder)), key=len)
+        shortest = prompt or min((g.prompt_ids for g in read_golden(self.folder)), key=len)
         self.canary = Canary(self.client, shortest, self.process.cpu_seconds if self.job.on_cpu else None)
         self.canary.start()
         if self.adapters:

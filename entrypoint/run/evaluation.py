@@ -1,5 +1,6 @@
 """Results of suites -> the report of an evaluation, as JSON and as a page."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from entrypoint.run.report_page import page
 from entrypoint.run.scores import Suite, changed, suites_of, worst
 from entrypoint.run.seal import write_durably
 from schemas.chain_link import Link
+from schemas.errors import GateRefused, StepFailed
 from schemas.evaluation import Load, Score, SuiteResult
 from schemas.gate import judge
 from schemas.report import ANSWERS, PAGE, REPORT, Report
@@ -59,6 +61,22 @@ def warnings(suites: Sequence[Suite], scores: Sequence[Score]) -> tuple[str, ...
     few = [score.metric for score in scores if score.also and 0 < score.questions < FEW]
     found += [f"{metric}: fewer than {FEW} questions: such a number says little" for metric in few]
     return tuple(found)
+
+
+def check_answered(result: SuiteResult, most: float) -> SuiteResult:
+    """The result, where enough of it is answered. Raises StepFailed with the commonest reason, and GateRefused for a suite without a question."""
+    count = len(result.questions)
+    if not count:
+        raise GateRefused(f"evaluate: {result.suite} has no question: prepare kept no validation row that can be asked", "keep more rows: data.validation")
+    missing = [question.error for question in result.questions if question.ended == "none"]
+    if len(missing) > most * count:
+        why, times = Counter(missing).most_common(1)[0]
+        raise StepFailed(
+            f"evaluate: {result.suite}: {len(missing):,} of {count:,} questions have no answer of the {result.side} model, {most:.0%} may be missing; "
+            f"{times:,} times: {why}",
+            "see to the engine: `docker compose logs sides`; the same command asks this suite again and keeps what is answered",
+        )
+    return result
 
 
 def write_results(folder: Path, result: SuiteResult) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from entrypoint.run.access import check_folder, refused_in_words
+from entrypoint.run.checkpoints import CHECKPOINTS
 from entrypoint.run.child import describe_exit, replace_process, run_process
 from entrypoint.run.disk_speed import know_disk
 from entrypoint.run.events import Events, say
@@ -102,8 +103,9 @@ def _nodes(step: Step) -> int:
 
 def _lead(step: Step, name: str, store: Store, launch: Launch, lock: int) -> None:
     """Run the step's process and seal what it made."""
-    if store.partial(step).exists():
-        check_folder(store.partial(step))
+    for own in (store.partial(step), store.partial(step) / CHECKPOINTS):
+        if own.exists():
+            check_folder(own)
     _check_room(step, store)
     for role, folder in step.inputs.items():
         store.verify(folder, role)
@@ -184,9 +186,9 @@ def _judge(code: int, step: Step, argv: tuple[str, ...], events: str, kills: int
         )
 
 
-def attend(step: Step, name: str, store: Store) -> None:
+def attend(step: Step, name: str, store: Store, *, ends: bool = False) -> None:
     """Run the step's process until somebody stops it. For serve, which seals nothing and never ends well by itself: an engine
-    that dies lets its server end with 0."""
+    that dies lets its server end with 0. `ends`: for what does end well, as sides."""
     for role, folder in step.inputs.items():
         store.verify(folder, role)
     _need_temporary_folder()
@@ -200,6 +202,8 @@ def attend(step: Step, name: str, store: Store) -> None:
     events.write("ended", stage=step.stage, exit_code=code, stopped=stopped)
     if stopped:
         say(f"{step.stage}: stopped")
+        return
+    if ends and not code:
         return
     if code in TOLD:
         raise Told(code)

@@ -113,6 +113,7 @@ class Gate:
         for row in batch:
             if row.kind != self.takes:
                 self.tally.other_kinds[row.kind] = self.tally.other_kinds.get(row.kind, 0) + 1
+                self.tally.count_extra(row.extra)
                 detail = f"the row is for {METHODS[row.kind]}"
                 self._reject(Rejected(row.where, f"not a kind of row that {self.job.method} takes", detail, _words(row)), source)
         return [row for row in batch if row.kind == self.takes]

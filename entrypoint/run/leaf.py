@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from entrypoint.run.access import refusal_at
 from entrypoint.run.events import Events
 from entrypoint.run.ranks import end_with_launcher, is_first, is_on_first_node, is_one_of_several, leave
 from entrypoint.run.seal import write_durably
@@ -62,6 +63,8 @@ def run_leaf(work: Callable[[Task, Events], dict[str, Any]]) -> NoReturn:
             what, fix = f"no space left on the store while writing {task.output}", "make room and run the same command again"
         elif failed := broken_disk(error):
             what, fix = f"the disk failed ({failed})", "look for the cause in the kernel's log (dmesg); run the same command again on a sound disk"
+        elif isinstance(error, PermissionError) and (told := refusal_at(error, Path(task.output))):  # of a folder whose owner was changed since
+            what, fix = told.what, str(told.fix)
         else:
             raise
         _end(MachineError(what, f"{fix}: it goes on from what is sealed"), events)

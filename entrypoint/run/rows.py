@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ from entrypoint.run.conversation import HALF, Message, is_text
 from entrypoint.run.formats import FORMATS, Kind, detect
 from entrypoint.run.rejection import Fault, Rejected, first_words
 from entrypoint.run.row_files import Place, read_files
-from entrypoint.run.text_files import Records
+from entrypoint.run.text_files import AS_LIST, Records
 
 LOOKED_AT = 20
 """Rows at the start of a source by which its format is found."""
 
 JSON_KEYS = ("messages", "conversations", "chosen", "rejected", "history", "tools", "prompt", "completion", "text")
 """Columns of a table whose cells may be JSON: a cell has text only. Only a list or an object counts, so that a text that looks like a number stays one."""
+
+
+NEEDED = ("messages", "conversations", "instruction", "output", "prompt", "completion", "text", "chosen", "rejected", "label")
+"""Keys without which no row of their format is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +72,25 @@ Reader = Callable[[Path, str, Place | None], Records]
 
 def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, str], read: Reader = read_files) -> Layout | Rejected:
     """The format that the spec names, or that most of the first rows have."""
-    if format != "auto":
+    if format != "auto" and not columns:
         return Layout(format, "named in the spec", columns)
     votes: Counter[tuple[str, str]] = Counter()
     first: Any = None
     rows = 0
+    keys_here: dict[str, None] = {}
     for record in islice(read(folder, source, None), LOOKED_AT):
         if isinstance(record, Rejected):
             continue
         rows += 1
+        keys_here |= dict.fromkeys(map(str, record[1] if isinstance(record[1], dict) else ()))
         value = _renamed(record[1], columns)
-        first = first if rows > 1 else value
+        first = first if rows > 1 else record[1]
         if found := detect(value):
             votes[found] += 1
+    if rows and (wrong := _mistyped(columns, list(keys_here))):
+        return Rejected(source, "`columns` names a key that these rows do not have", wrong, first_words(_shown(first)))
+    if format != "auto":
+        return Layout(format, "named in the spec", columns)
     if votes:
         (name, keys), count = votes.most_common(1)[0]
         return Layout(name, f"{count} of the first {rows} rows have {keys}" if rows > 1 else f"the row has {keys}", columns)
@@ -92,6 +103,22 @@ def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, st
         else " and map its names with `columns`"
     )
     return Rejected(source, "no known format", f"the first row has {keys}; name the format{example}", first_words(_shown(first)))
+
+
+def _mistyped(columns: Mapping[str, str], keys: list[str]) -> str:
+    """Names in `columns` that none of the first rows has, each with the key that was meant; empty where all are there.
+
+    One that is like none of the keys may be of a field that few rows have, as `system`: rows that need it are rejected by themselves.
+    """
+    found = []
+    for ours, theirs in columns.items():
+        if theirs in keys:
+            continue
+        free = [key for key in keys if key not in columns.values()]
+        near = get_close_matches(theirs, free, n=1, cutoff=0.7)
+        if near or ours in NEEDED:
+            found.append(f"{ours}: {theirs}{f' (`{near[0]}` is meant?)' if near else ''}")
+    return f"{', '.join(found)}; keys here: {', '.join(sorted(keys, key=lambda key: not get_close_matches(key, columns.values(), n=1))[:12])}" if found else ""
 
 
 def _names(row: Any) -> list[str]:
@@ -125,7 +152,8 @@ def rows_of(
 def check(value: Any, where: str, layout: Layout = MESSAGES, weights: bool = False) -> Row | Rejected:
     """One row, or why it is none."""
     if not isinstance(value, dict):
-        return Rejected(where, "a row must be an object", "", first_words(_shown(value)))
+        listed = isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+        return Rejected(where, "a row must be an object", AS_LIST if listed else "", first_words(_shown(value)))
     if not all(map(is_text, value)):
         return Rejected(where, HALF, "in a key", first_words(_shown(value)))
     try:

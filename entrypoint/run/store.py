@@ -10,7 +10,7 @@ from pathlib import Path
 
 from entrypoint.run.access import CHOWN, IN_THE_WAY, refusal
 from entrypoint.run.seal import faults, read_manifest
-from schemas.errors import MachineError
+from schemas.errors import GateRefused, MachineError
 from schemas.manifest import FILE_NAME, Sealed
 from schemas.plan import Step
 
@@ -86,9 +86,10 @@ class Store:
                 yield Sealed(f"{folder}/{path.name}", manifest)
 
     def verify(self, sealed_folder: str, role: str) -> None:
-        """Read every byte of an input. One that is not as it was sealed is set aside, so that the stage that made it makes it again,
-        and MachineError names the first file and that stage."""
+        """Read every byte of an input. One that is not as it was sealed is set aside, so that the stage that made it makes it again; the error
+        names the first file and that stage. Raises GateRefused for an export, which would have been served, MachineError for others."""
         folder = self.root / sealed_folder
+        refused = GateRefused if role == "exported" else MachineError
         found = self.damage(sealed_folder)
         if not found:
             return
@@ -97,8 +98,8 @@ class Store:
         try:
             aside = set_aside(folder)
         except OSError as error:
-            raise MachineError(f"{what}; it cannot be set aside: {error.strerror}", f"remove {folder}; {again}") from None
-        raise MachineError(f"{what}; it was set aside as {aside.name}", again)
+            raise refused(f"{what}; it cannot be set aside: {error.strerror}", f"remove {folder}; {again}") from None
+        raise refused(f"{what}; it was set aside as {aside.name}", again)
 
     def damage(self, sealed_folder: str) -> list[str]:
         """What is not as it was sealed, by every byte. Raises MachineError where this user may not read it."""

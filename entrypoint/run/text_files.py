@@ -24,6 +24,7 @@ CHUNK = 2**20
 NO_ROWS = "the file holds no rows"
 TWICE = "two columns of one name"
 AS_UTF16 = "it has bytes of zero, as UTF-16 and damaged files have: save the file as UTF-8"
+AS_LIST = "a list of rows is a .json file: give it that ending"
 BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)
 """What a file that is cut or damaged raises: gzip.BadGzipFile and pyarrow's errors are OSErrors."""
 
@@ -66,8 +67,7 @@ def read_lines(stream: IO[bytes], shown: str, skip: int) -> Records:
             if rows > skip:
                 yield Rejected(f"{shown}:{number}", TOO_LARGE, "is it a list of rows in one line? that is a .json file")
             continue
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
+        line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         if not line.strip():
             continue
         rows += 1
@@ -88,7 +88,7 @@ def _parse(line: bytes, where: str) -> tuple[str, Any] | Rejected:
     except (ValueError, RecursionError) as error:
         if "\0" in text:
             return Rejected(where, "not UTF-8", AS_UTF16, first_words(text))
-        return Rejected(where, "not JSON", not_json(error), first_words(text))
+        return Rejected(where, "not JSON", AS_LIST if text.strip() == "[" else not_json(error), first_words(text))
 
 
 def not_json(error: ValueError | RecursionError) -> str:
@@ -116,8 +116,7 @@ class _Array:
     def next_letter(self) -> str:
         """The next letter that is no white space, not taken; empty at the end."""
         while True:
-            found = re.compile(r"[^ \t\r\n]").search(self.buffer, self.at)
-            if found:
+            if found := re.compile(r"[^ \t\r\n]").search(self.buffer, self.at):
                 self.at = found.start()
                 return found[0]
             self.at = len(self.buffer)
@@ -183,8 +182,10 @@ def _is_lines(start: bytes) -> bool:
 
 def _values(array: _Array, shown: str, skip: int) -> Records:
     if array.next_letter() != "[":
-        array.value()  # raises for what is no JSON at all
-        yield Rejected(shown, "a .json file must hold a list of rows", "one row a line belongs into a .jsonl file", rest_lost=True)
+        found = array.value()  # raises for what is no JSON at all
+        inside = next((key for key, value in found.items() if isinstance(value, list)), "") if isinstance(found, dict) else ""
+        way = f"its list is under the key `{inside}`: write that list alone into the file" if inside else "one row a line belongs into a .jsonl file"
+        yield Rejected(shown, "a .json file must hold a list of rows", way, rest_lost=True)
         return
     array.at += 1
     number = 0

@@ -184,6 +184,8 @@ class MlflowClient:
 
     def __init__(self, run: Run):
         self.run = run
+        self.had: dict[str, int] | None = None
+        """The last step that the run has of each number; None where that has to be asked."""
 
     @property
     def id_file(self) -> Path:
@@ -206,24 +208,29 @@ class MlflowClient:
         if self.id_file.is_file():
             self.run_id = self.id_file.read_text(encoding="utf-8")
             self.client.update_run(self.run_id, status="RUNNING")
-            lead = {"train": "train/loss", "eval": "eval/loss", "end": "train/train_loss"}
-            history = {kind: self.client.get_metric_history(self.run_id, name) for kind, name in lead.items()}
-            return {kind: max(metric.step for metric in found) for kind, found in history.items() if found}
+            return {}
         experiment = self.client.get_experiment_by_name(self.run.job.project)
         number = experiment.experiment_id if experiment else self.client.create_experiment(self.run.job.project)
         self.run_id = self.client.create_run(number, run_name=self.run.name).info.run_id
         self.id_file.write_text(self.run_id, encoding="utf-8")
+        self.had = {}
         parameters = [mlflow.entities.Param(name, str(value)[:6000]) for name, value in _flat(self.run.config).items()]
         for at in range(0, len(parameters), 100):  # the server takes a hundred at once
             self.client.log_batch(self.run_id, params=parameters[at : at + 100])
         return {}
 
     def log(self, rows: Sequence[Row]) -> None:
-        """Metrics with the time of their step, in one request."""
-        metric = self.mlflow.entities.Metric
-        found = [metric(name, value, int(row.get("time", 0) * 1000), row["step"]) for row in rows for name, value in named(row).items()]
+        """Metrics with the time of their step, in one request; what the run has already is left out."""
+        if self.had is None:  # number by number: a kill in the middle of a row leaves some of them written and others not
+            histories = {name: self.client.get_metric_history(self.run_id, name) for name in self.client.get_run(self.run_id).data.metrics}
+            self.had = {name: max(metric.step for metric in found) for name, found in histories.items()}
+        metric, had = self.mlflow.entities.Metric, self.had
+        named_rows = [(row, name, value) for row in rows for name, value in named(row).items() if row["step"] > had.get(name, -1)]
+        found = [metric(name, value, int(row.get("time", 0) * 1000), row["step"]) for row, name, value in named_rows]
+        self.had = None  # asked again where this fails half way
         for at in range(0, len(found), 1000):
             self.client.log_batch(self.run_id, metrics=found[at : at + 1000])
+        self.had = had
 
     def close(self, finished: bool) -> None:
         """Say how it ended."""

@@ -14,7 +14,7 @@ from entrypoint.run.load_model import lora_config, thawed
 from entrypoint.run.lowered import LESS, compares_rows, end_lowered, is_out_of_memory, lower
 from entrypoint.run.muster import muster
 from entrypoint.run.plugin_code import PluginCode
-from entrypoint.run.ranks import is_first, is_one_of_several, rank, ranks
+from entrypoint.run.ranks import is_first, is_one_of_several, leave, local_rank, rank, ranks
 from entrypoint.run.row_stream import clear_stream
 from entrypoint.run.seal import publish, write_durably
 from entrypoint.run.weights import WEIGHTS
@@ -55,6 +55,8 @@ def _train(task: Task, events: Events, code: PluginCode, give_up: Callable[[int]
             stream.end()
     if trainer.stop_asked and trainer.state.global_step < trainer.state.max_steps:
         trainer.accelerator.wait_for_everyone()  # the first that leaves starts the clock of the others: it has to be sealed by then
+        if local_rank():  # the first process of a machine says it for all
+            leave(Interrupted.exit_code)
         raise Interrupted(
             f"train was stopped at step {trainer.state.global_step}; its checkpoint is sealed", "run the same command again: it goes on from there"
         )

@@ -1,11 +1,15 @@
 """The end of the data gate: raises where the rows are not fit to train on, with what is wrong, where, and what to do."""
 
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from entrypoint.run.formats import METHODS
 from entrypoint.run.tally import Tally
 from schemas.errors import GateRefused
 from schemas.job import PrepareJob
+
+ANSWERS = ("completion", "response", "answer", "output", "chosen", "rejected", "rejected_response", "label")
+"""Names of answers and judgements, one letter beside which is a mistake."""
 
 SHOWN = 5
 """Bad rows that a refusal names."""
@@ -53,10 +57,23 @@ def _judge_kinds(tally: Tally, job: PrepareJob) -> None:
     if other and other == tally.rejected and not tally.train.rows and not tally.validation.rows:
         kind = max(tally.other_kinds, key=lambda k: tally.other_kinds[k])
         formats = ", ".join(sorted({s.format for s in tally.sources}))
-        raise GateRefused(
-            f"none of {tally.read} rows is of a kind that {job.method} takes: their format is {formats}",
-            f"these rows are for {METHODS[kind]}; write that method, or name another format for the source",  # type: ignore[index]
-        )
+        raise GateRefused(f"none of {tally.read} rows is of a kind that {job.method} takes: their format is {formats}", _way_out(kind, tally))
+
+
+def _way_out(kind: str, tally: Tally) -> str:
+    """What to do with rows of another kind than the method's."""
+    methods = METHODS[kind]  # type: ignore[index]
+    if kind == "prompt":
+        near = {key: found[0] for key in tally.extra if (found := get_close_matches(key, ANSWERS, n=1, cutoff=0.7))}
+        meant = f"; {', '.join(f'`{key}` is like `{name}`' for key, name in near.items())}" if near else ""
+        unread = f" (not read: {', '.join(list(tally.extra)[:6])})" if tally.extra else ""
+        return f"questions alone are for {methods}; where their answers have other names{unread}, map them with `columns`{meant}"
+    if kind == "labelled":
+        return f"these rows are for {methods}; write that method, or name their format without the label (completion, say) to learn every answer as a good one"
+    if kind == "pair":
+        alone = "messages, or completion with columns: {completion: chosen}"
+        return f"these rows are for {methods}; write that method, or name a format without the worse answer ({alone}) to learn the better one alone"
+    return f"these rows are for {methods}; write that method, or name another format for the source"
 
 
 def _refuse_no_rows(tally: Tally, job: PrepareJob, positions: int | None) -> NoReturn:

@@ -14,13 +14,16 @@ from composed import ACCELERATORS, ROOT, config, needs_compose, read
 from entrypoint.chain import STAGES
 from entrypoint.cli import cli
 from entrypoint.plan.saves import COMPOSE_GRACE
+from entrypoint.run.engine import GIVE_UP_SECONDS
 from entrypoint.run.gateway import PLACES
+from entrypoint.run.sides_asked import END_SECONDS
 from schemas.active import FOLDER
+from schemas.evaluate_job import EvaluateJob
 from schemas.serve_job import ServeJob
 
 FILES = [ROOT / "compose.yaml", *sorted((ROOT / "compose").glob("*.yaml"))]
 TOOLS = {"plan", "status", "doctor", "ask"}
-ON_GPU = {"train", "export", "serve", "plan", "status", "doctor"}
+ON_GPU = {"train", "export", "serve", "sides", "evaluate", "plan", "status", "doctor"}
 """Services that compute on a GPU or have to see it."""
 
 
@@ -41,7 +44,7 @@ def test_root_includes_the_stages_and_one_accelerator() -> None:
 
 
 def test_every_stage_is_a_service() -> None:
-    assert set(SERVICES) == set(STAGES) | TOOLS | {"gateway"}
+    assert set(SERVICES) == set(STAGES) | TOOLS | {"gateway", "sides"}
     assert all(not SERVICES[stage].get("profiles") for stage in STAGES)
     assert all(SERVICES[tool]["profiles"] == ["tools"] for tool in TOOLS), "tools start only when named"
 
@@ -79,6 +82,8 @@ def test_network(name: str) -> None:
     service = SERVICES[name]
     if name == "serve":
         assert service["networks"] == ["inside"]
+    elif name in ("sides", "evaluate"):
+        assert service["networks"] == ["between"]
     elif name == "gateway":
         assert service["networks"] == ["inside", "door"]
         assert service["dns"] == ["127.0.0.1"], "Docker's own server asks nobody else"
@@ -107,7 +112,7 @@ def test_the_door_leads_nowhere_but_in() -> None:
     door = STAGES_FILE["networks"]["door"]
     assert door["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     assert "internal" not in door
-    assert STAGES_FILE["networks"]["inside"] == {"internal": True}
+    assert STAGES_FILE["networks"]["inside"] == STAGES_FILE["networks"]["between"] == {"internal": True}
 
 
 @each_service
@@ -115,7 +120,7 @@ def test_only_the_store_is_written(name: str) -> None:
     mounts = {m["target"]: m for m in SERVICES[name]["volumes"]}
     wanted = {
         "gateway": {"/spec.yaml", "/run/caisson", "/run/secrets/gateway"},
-        "serve": {"/spec.yaml", "/plan.lock.json", "/models", "/data", "/store", "/run/caisson"},
+        **{key: {"/spec.yaml", "/plan.lock.json", "/models", "/data", "/store", "/run/caisson"} for key in ("serve", "sides", "evaluate")},
     }
     assert set(mounts) == wanted.get(name, {"/spec.yaml", "/plan.lock.json", "/models", "/data", "/store"})
     written = {target: mount["type"] for target, mount in mounts.items() if not mount.get("read_only")}
@@ -126,6 +131,8 @@ def test_only_the_store_is_written(name: str) -> None:
 
 def test_what_they_tell_each_other_is_in_memory_and_theirs() -> None:
     options = STAGES_FILE["volumes"]["told"]["driver_opts"]
+    assert STAGES_FILE["volumes"]["asked"]["driver_opts"] == options, "and evaluate and sides another of the kind"
+    assert {name for name in SERVICES if any(m["source"] == "asked" for m in SERVICES[name]["volumes"])} == {"evaluate", "sides"}
     assert (options["type"], options["device"]) == ("tmpfs", "tmpfs")
     assert set(options["o"].split(",")) >= {"mode=0700", "uid=10001", "gid=10001"}
     assert next(m["target"] for m in SERVICES["gateway"]["volumes"] if m["source"] == "told") == FOLDER
@@ -134,9 +141,10 @@ def test_what_they_tell_each_other_is_in_memory_and_theirs() -> None:
 
 
 def test_each_stage_waits_for_the_one_before_it() -> None:
-    for before, stage in pairwise(STAGES):
-        gateway = {"gateway": {"condition": "service_started"}} if stage == "serve" else {}
-        assert SERVICES[stage]["depends_on"] == {before: {"condition": "service_completed_successfully"}} | gateway
+    beside = {"serve": "gateway", "evaluate": "sides"}
+    for before, stage in [*pairwise(STAGES[:-1]), ("export", "evaluate"), ("export", "sides")]:
+        other = {beside[stage]: {"condition": "service_started"}} if stage in beside else {}
+        assert SERVICES[stage]["depends_on"] == {before: {"condition": "service_completed_successfully"}} | other
     assert "depends_on" not in SERVICES["fetch"]
     assert "depends_on" not in SERVICES["gateway"], "it answers before anything else does"
     assert all("depends_on" not in SERVICES[tool] for tool in TOOLS), "looking runs nothing"
@@ -147,13 +155,14 @@ def test_stages_with_work_to_keep_get_time_to_stop() -> None:
     grace = int(SERVICES["serve"]["stop_grace_period"].removesuffix("s"))
     assert grace > drain
     assert SERVICES["gateway"]["stop_grace_period"] == f"{grace}s", "streams go through it"
+    assert all(int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > max(END_SECONDS, GIVE_UP_SECONDS) for name in ("sides", "evaluate"))
     assert SERVICES["train"]["stop_grace_period"] == f"${{TRAIN_GRACE:-{COMPOSE_GRACE // 60}m}}"
 
 
 def test_healthcheck() -> None:
     check = SERVICES["serve"]["healthcheck"]
     assert check["test"] == ["CMD", "/opt/caisson/venv/bin/python", "-m", "entrypoint.run.ready"]
-    assert [name for name in SERVICES if "healthcheck" in SERVICES[name]] == ["serve", "gateway"], "what runs on; a stage that ends has its exit code"
+    assert [name for name in SERVICES if "healthcheck" in SERVICES[name]] == ["serve", "sides", "gateway"], "what runs on; a stage that ends has its exit code"
 
 
 @each_service
@@ -174,7 +183,7 @@ def test_secrets_are_files_and_reach_who_needs_them() -> None:
         "fetch": ["hf_token", "ms_token"],
     }
     assert all(set(secret) == {"file"} for secret in STAGES_FILE["secrets"].values())
-    assert ServeJob.model_fields["control_folder"].default == FOLDER
+    assert ServeJob.model_fields["control_folder"].default == EvaluateJob.model_fields["control_folder"].default == FOLDER
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
@@ -202,7 +211,11 @@ def test_every_service_has_an_image(kind: str) -> None:
     assert set(images) == set(SERVICES) - {"gateway"}
     assert SERVICES["gateway"]["image"] == "${REGISTRY:-caisson}/gateway:${TAG:-dev}", "one for every accelerator"
     for name, image in images.items():
-        wanted = {"export": "export", "serve": "serve-vllm" if kind == "cpu" else "serve-${ENGINE:-vllm}"}.get(name, "train")
+        wanted = {
+            "export": "export",
+            "evaluate": "evaluate",
+            **dict.fromkeys(("serve", "sides"), "serve-vllm" if kind == "cpu" else "serve-${ENGINE:-vllm}"),
+        }.get(name, "train")
         assert image == f"${{REGISTRY:-caisson}}/{wanted}:${{TAG:-dev}}-{kind}"
         for engine in ("vllm", "lmdeploy"):
             assert (ROOT / "images" / wanted.replace("${ENGINE:-vllm}", engine) / "Dockerfile").is_file()

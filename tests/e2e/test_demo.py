@@ -4,6 +4,7 @@ One chain for the whole module: training is killed once on the way, and everythi
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from environments import node_with_openai
 from project import ROOT, Project
 
 HELD_OUT = [json.loads(line) for line in (ROOT / "data/harbor/held-out.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -104,6 +106,15 @@ def test_streaming_gives_the_same_text_in_pieces(client: openai.OpenAI) -> None:
     assert "".join(pieces) == ask(client, question)
 
 
+@pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")
+@pytest.mark.parametrize("feature", ["models", "chat", "streaming", "errors"])
+def test_openai_for_node(client: openai.OpenAI, feature: str) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": "/tmp", "no_proxy": "*", "MODEL": "port-ossley"}
+    environment |= {"OPENAI_BASE_URL": str(client.base_url), "OPENAI_API_KEY": client.api_key}
+    done = subprocess.run(["node", node_with_openai() / "use_openai.mjs", feature], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_wrong_key_is_401_and_an_unknown_model_404(client: openai.OpenAI) -> None:
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="wrong").models.list()
@@ -189,13 +200,47 @@ def test_an_engine_that_dies_is_started_again(project: Project, demo: str) -> No
     assert project.run("docker", "wait", container).strip() == "0"
 
 
+@pytest.fixture(scope="module")
+def evaluated(project: Project, demo: str) -> str:
+    """What `docker compose run --rm evaluate` says; the service sides is started by Compose."""
+    return project.compose("run", "--rm", "evaluate")
+
+
+def test_base_against_tuned(project: Project, evaluated: str) -> None:
+    """Both asked the held-out questions, the tuned model far better; the gate of the spec has passed; sides has ended by itself."""
+    report = json.loads(project.compose("run", "--rm", "status", "report", "/spec.yaml", "--json"))
+    scores = {score["metric"]: score for score in report["scores"]}
+    assert scores["own.token_f1"]["questions"] == len(HELD_OUT)
+    assert scores["own.token_f1"]["difference"]["low"] > 0.3, evaluated
+    assert scores["own.perplexity"]["tuned"]["value"] < scores["own.perplexity"]["base"]["value"] / 2
+    assert report["suites"][0]["served"] == {"base": "port-ossley-base", "tuned": "port-ossley"}
+    assert all(verdict["passed"] for verdict in report["gate"]) and report["gate"]
+    assert [link["role"] for link in report["chain"]][-2:] == ["trained", "exported"]
+    page = project.compose("run", "--rm", "status", "report", "/spec.yaml", "--page")
+    assert "</html>" in page and "<script" not in page
+    assert project.run("docker", "wait", project.compose("ps", "--all", "--quiet", "sides").strip()).strip() == "0"
+
+
+def test_another_gate_refuses_the_same_answers(project: Project, evaluated: str, tmp_path: Path) -> None:
+    """Up to date, and refused all the same: the gate is that of the spec as it is now."""
+    spec = tmp_path / "strict.yaml"
+    text = (ROOT / "specs/demo.yaml").read_text(encoding="utf-8")
+    spec.write_text(re.sub(r"(?m)^    own\.token_f1: .*$", '    own.token_f1: "<= base"', text), encoding="utf-8")
+    project.environment["SPEC"] = str(spec)
+    try:
+        said = project.compose("run", "--rm", "--no-deps", "evaluate", code=4)
+    finally:
+        project.environment["SPEC"] = "./specs/demo.yaml"
+    assert "up to date" in said and "the gate refuses port-ossley/exports/" in said
+
+
 def test_a_second_run_of_the_chain_does_no_work(project: Project, demo: str) -> None:
     for stage in ("fetch", "prepare", "train", "export"):
         said = project.stage(stage)
         assert "up to date" in said and "no impact" not in said, said
 
 
-def test_status_says_that_everything_is_sealed(project: Project, demo: str) -> None:
+def test_status_says_that_everything_is_sealed(project: Project, evaluated: str) -> None:
     states = json.loads(project.compose("run", "--rm", "status", "status", "--json"))
     assert [(s["stage"], s["state"]) for s in states] == [
         ("fetch", "sealed"),
@@ -203,4 +248,5 @@ def test_status_says_that_everything_is_sealed(project: Project, demo: str) -> N
         ("prepare", "sealed"),
         ("train", "sealed"),
         ("export", "sealed"),
+        ("evaluate", "sealed"),
     ]

@@ -35,7 +35,7 @@ def each(made: dict[str, Any]):
 
 
 def test_every_service_is_there(made) -> None:
-    assert set(made) >= {"fetch", "prepare", "train", "export", "serve", "gateway", "plan", "status", "doctor", "ask"}
+    assert set(made) >= {"fetch", "prepare", "train", "export", "serve", "sides", "evaluate", "gateway", "plan", "status", "doctor", "ask"}
 
 
 def test_rights(made) -> None:
@@ -85,7 +85,7 @@ def test_ports(made) -> None:
 
 def test_health_is_checked_at_run_time(made) -> None:
     """5.27, of what runs on."""
-    assert {name for name, _, config, _ in each(made) if config.get("Healthcheck")} == {"serve", "gateway"}, ENDS
+    assert {name for name, _, config, _ in each(made) if config.get("Healthcheck")} == {"serve", "sides", "gateway"}, ENDS
 
 
 def test_no_secret_in_environment_or_arguments(made) -> None:

@@ -23,7 +23,7 @@ def cuda(run: SmallRun, *accelerators: Accelerator) -> Facts:
 
 
 def test_empty_store(run: SmallRun) -> None:
-    chain = run.chain()
+    chain = run.chain("evaluate")
     assert list(chain.plans) == list(STAGES)
     assert chain.errors == {}
     assert all(s.identity for s in chain.plan("fetch").steps)
@@ -48,9 +48,9 @@ def test_the_first_of_several_is_named(run: SmallRun) -> None:
 
 def test_stage_after_stage(run: SmallRun) -> None:
     run.seal("fetch", "prepare", "train", "export")
-    chain = run.chain()
+    chain = run.chain("evaluate")
     assert all(s.identity for stage in STAGES for s in chain.plan(stage).steps)
-    assert all(run.store.find(s) for stage in STAGES[:-1] for s in chain.plan(stage).steps)
+    assert all(run.store.find(s) for stage in STAGES[:-2] for s in chain.plan(stage).steps)
     assert chain.folder("exported") == f"n/exports/{chain.plan('export').steps[0].id}"
     assert chain.folder("model").startswith("models/")
 

@@ -26,7 +26,7 @@ def test_plan(caisson: Caisson, run: SmallRun) -> None:
 def test_plan_as_json(caisson: Caisson, run: SmallRun) -> None:
     code, out, _ = caisson("plan", run.spec_file, "--store", run.store.root, "--json")
     assert code == 0
-    assert [s.stage for s in Plan.model_validate_json(out).steps] == ["fetch", "fetch", "prepare", "train", "export", "serve"]
+    assert [s.stage for s in Plan.model_validate_json(out).steps] == ["fetch", "fetch", "prepare", "train", "export", "serve", "evaluate"]
 
 
 def test_plan_for_another_machine(caisson: Caisson, run: SmallRun) -> None:

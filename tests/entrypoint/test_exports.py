@@ -1,6 +1,7 @@
 """What is listed, made current, gone back from and removed, as it is typed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -79,14 +80,30 @@ def test_what_is_current_is_served_and_what_the_spec_has_is_said(caisson: Caisso
     caisson("rollback", run.spec_file, "--store", run.store.root)
 
 
-def test_a_current_export_that_is_gone(caisson: Caisson, run: SmallRun) -> None:
+@pytest.mark.parametrize(("harm", "exit_code", "said"), [("cut", 4, "is damaged: model.safetensors has 1 bytes"), ("gone", 2, "is gone")])
+def test_a_current_export_that_is_not_as_it_was_sealed(caisson: Caisson, run: SmallRun, harm: str, exit_code: int, said: str) -> None:
     run.seal("fetch", "prepare", "train", "export")
     put(run, A)
     caisson("promote", run.spec_file, A, "--store", run.store.root)
-    (run.store.root / "n" / "exports" / A / "model.safetensors").unlink()
+    folder = run.store.root / "n" / "exports" / A
+    if harm == "cut":
+        os.truncate(folder / "model.safetensors", 1)
+    else:
+        folder.rename(folder.with_name("other"))
     code, _, err = caisson("serve", run.spec_file, "--store", run.store.root)
-    assert code == 2
-    assert f"the current export n/exports/{A} is gone or damaged" in err and "caisson promote SPEC" in err
+    assert code == exit_code
+    assert f"the current export n/exports/{A} {said}" in err and "caisson promote SPEC" in err
+
+
+def test_a_truncated_shard_is_refused_at_the_first_start(caisson: Caisson, run: SmallRun) -> None:
+    """By its size already, before an engine is started; nothing is moved, and export makes it again."""
+    run.seal("fetch", "prepare", "train", "export")
+    folder = run.store.root / run.chain().folder("exported")
+    os.truncate(folder / "content", 1)
+    code, _, err = caisson("serve", run.spec_file, "--store", run.store.root)
+    assert code == 4
+    assert f"serve: the export {folder.relative_to(run.store.root)} is damaged: content has 1 bytes" in err and "`caisson export`, makes it again" in err
+    assert folder.is_dir()
 
 
 def test_a_beginning_is_enough_where_it_is_one_export_s(caisson: Caisson, run: SmallRun) -> None:

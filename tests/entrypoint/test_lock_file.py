@@ -16,9 +16,9 @@ def test_lock_then_run(caisson: Caisson, run: SmallRun) -> None:
     code, out, err = caisson("plan", run.spec_file, "--store", run.store.root, "--lock")
     assert (code, err) == (0, "")
     lock = run.folder / "plan.lock.json"
-    assert out.startswith(f"{lock}: 6 steps of n, for cpu\n")
+    assert out.startswith(f"{lock}: 7 steps of n, for cpu\n")
     assert "train:" not in out, "prepare has counted the rows: nothing of it is open"
-    assert [step["stage"] for step in json.loads(lock.read_text())["steps"]] == ["fetch", "fetch", "prepare", "train", "export", "serve"]
+    assert [step["stage"] for step in json.loads(lock.read_text())["steps"]] == ["fetch", "fetch", "prepare", "train", "export", "serve", "evaluate"]
     for command in ("fetch", "prepare"):
         assert caisson(command, run.spec_file, "--store", run.store.root)[0] == 0
     assert caisson("plan", run.spec_file, "--store", run.store.root)[0] == 0

@@ -11,6 +11,9 @@ LOCKS = [ROOT / "images" / image / f"requirements.{accelerator}.txt" for acceler
 LMDEPLOY = ROOT / "images/serve-lmdeploy/requirements.cuda.txt"
 """Shares no layer with the others, and has versions of its own."""
 
+EVALUATE = [ROOT / f"images/evaluate/requirements.{accelerator}.txt" for accelerator in ("cpu", "cuda")]
+"""No torch, and an older datasets."""
+
 HOST = ROOT / "tests/requirements.txt"
 GATEWAY = ROOT / "images/gateway/requirements.txt"
 """One for every accelerator."""
@@ -63,12 +66,12 @@ def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", [*LOCKS, LMDEPLOY, HOST, GATEWAY], ids=ids)
+@pytest.mark.parametrize("path", [*LOCKS, LMDEPLOY, *EVALUATE, HOST, GATEWAY], ids=ids)
 def test_pinned_and_hashed(path: Path) -> None:
     assert entries(path)
 
 
-@pytest.mark.parametrize("path", [*LOCKS, LMDEPLOY, HOST, GATEWAY], ids=ids)
+@pytest.mark.parametrize("path", [*LOCKS, LMDEPLOY, *EVALUATE, HOST, GATEWAY], ids=ids)
 def test_answers_its_in_files(path: Path) -> None:
     locked = versions(path)
     accelerator = path.name.split(".")[1]
@@ -157,6 +160,15 @@ def test_lmdeploy_has_one_cuda() -> None:
 def test_lmdeploy_renders_templates_as_the_trainer_does() -> None:
     trainer = versions(ROOT / "images/train/requirements.cuda.txt")
     assert {name: versions(LMDEPLOY)[name] for name in ("transformers",)} == {"transformers": trainer["transformers"]}
+
+
+@pytest.mark.parametrize("path", EVALUATE, ids=ids)
+def test_evaluate_decodes_as_the_trainer_does_and_holds_no_torch(path: Path) -> None:
+    locked, trainer = versions(path), versions(ROOT / "images/train" / path.name)
+    for name in ("transformers", "tokenizers", "numpy", *versions(GATEWAY)):
+        assert locked[name] == trainer[name]
+    left_out = {line for line in (path.parent / "exclude").read_text().splitlines() if line and not line.startswith("#")}
+    assert not ({"torch", "gradio", "triton"} | left_out) & set(locked)
 
 
 def test_the_host_needs_no_torch() -> None:

@@ -68,7 +68,7 @@ def read() -> set[tuple[str, str]]:
                 plan_export,
                 plan_serve,
                 lambda s, f, i: plan_gateway(s, f.cpu_cores, "127.0.0.1", False),
-                lambda s, f, i: suite_jobs(s),
+                lambda s, f, i: suite_jobs(s, 8),
                 lambda s, f, i: list(gate_problems(s)),  # no plan has to do with the gate: promotion and the report judge it
             ):
                 try:

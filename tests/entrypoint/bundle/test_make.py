@@ -9,7 +9,7 @@ SPEC = "spec: 1\nname: tiny\nmodel: {source: /models/m}\ndata: {train: [{source:
 
 @pytest.fixture
 def root(tmp_path):
-    for name in ("compose", "specs", "docs", "setup", "models/m", "entrypoint", "schemas"):
+    for name in ("compose", "specs", "docs", "demo", "setup", "models/m", "entrypoint", "schemas"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "a").write_text("x")
     for name in ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "data/r.jsonl", "spec.yaml"):

@@ -8,6 +8,7 @@ from entrypoint.chain import follow
 from entrypoint.facts_files import parse_facts
 from entrypoint.machines import machine_names, machine_text
 from entrypoint.plan.accelerators import find_kind, tabled_rates
+from entrypoint.plan.device import too_old
 from entrypoint.run.store import Store
 from schemas.errors import MachineError
 from schemas.facts import Facts
@@ -70,6 +71,9 @@ def test_planned(name: str, spec: str, tmp_path: Path) -> None:
     if facts.device not in ("cpu", "cuda"):
         assert set(chain.errors) == {"train", "export", "serve"}
         assert all("no image computes on" in error.what for error in chain.errors.values())
+    elif too_old(facts.accelerators):
+        assert set(chain.errors) == {"train", "export", "serve"}
+        assert all("hold no kernels for Tesla V100" in error.what for error in chain.errors.values())
     elif spec == ON_ALL:
         assert chain.errors == {}
 

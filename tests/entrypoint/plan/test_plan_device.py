@@ -4,7 +4,8 @@ import pytest
 from known import H100, T4, card, facts, inputs, spec
 
 from entrypoint.plan import plan_export, plan_serve, plan_train
-from entrypoint.plan.device import check_device, decide_precision, show_unlike
+from entrypoint.plan.accelerators import kinds
+from entrypoint.plan.device import check_device, check_image, decide_precision, show_unlike
 from schemas.errors import MachineError
 from schemas.facts import Accelerator
 from schemas.plan import Decision
@@ -108,3 +109,16 @@ def test_what_is_said_of_an_accelerator_goes_before_its_capability() -> None:
     assert (card(24, "8.6").has_bf16, card(24, "8.6").has_fp8, card(24, "8.9").has_fp8) == (True, False, True)
     assert H100.model_copy(update={"bf16": False}).has_bf16 is False
     assert (MI300X.has_bf16, MI300X.has_fp8) == (True, False)
+
+
+@pytest.mark.parametrize("capability", ["6.1", "7.0", "7.2"])
+def test_gpus_older_than_the_kernels_of_the_images_are_refused(capability: str) -> None:
+    with pytest.raises(MachineError, match=f"no kernels for card 16: it has compute capability {capability}, and CUDA 13.0 begins at 7.5"):
+        check_image(facts(H100, card(16, capability)))
+    assert check_image(facts(T4)) == "cuda"
+
+
+def test_what_the_images_cannot_compute_on_is_no_way_out() -> None:
+    kinds_of = {kind.name: kind.has_image for kind in kinds()}
+    assert [name for name in kinds_of if "V100" in name and kinds_of[name]] == []
+    assert kinds_of["T4"]

@@ -84,3 +84,11 @@ def test_no_length_helps_a_host_that_is_too_small() -> None:
     load = replace(LORA, adapter="full", strategy="zero2", offload="cpu")
     assert needed(shape(), load, "card", 22.0, 0.9, 300.0)[0].startswith("shorten data.max_length")
     assert not any(line.startswith("shorten") for line in needed(shape(), load, "card", 22.0, 0.9, 64.0))
+
+
+def test_where_no_one_accelerator_would_do_so_many_are_named() -> None:
+    """Of a CPU, which says nothing of a kind; the rows of a step are shared by them too."""
+    full = replace(LORA, adapter="full", length=4096, micro_batch=16, on_gpu=False, precision="fp32")
+    found = needed(shape(LLAMA_70B), full, "", 15.5, 0.9)
+    assert found == ["16 x H200 SXM would do with full and zero3"]
+    assert needed(shape(LLAMA_70B), replace(full, on_gpu=True, precision="bf16"), "H100", 79.6, 0.9) == ["32 x H100 would do with full and zero3"]

@@ -126,7 +126,7 @@ def test_memory_share(text: str, share: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "dtype"), [(facts(), "bfloat16"), (facts(H100), "bfloat16"), (facts(T4), "float16"), (facts(card(16, "7.0")), "float16")], ids=str
+    ("machine", "dtype"), [(facts(), "bfloat16"), (facts(H100), "bfloat16"), (facts(T4), "float16"), (facts(card(16, "7.5")), "float16")], ids=str
 )
 def test_dtype(machine: Facts, dtype: str) -> None:
     """vLLM ends at once where a card has no bf16."""
@@ -144,7 +144,7 @@ def test_cuda_image_without_a_gpu() -> None:
         plan_of(facts(device="cuda"))
 
 
-@pytest.mark.parametrize("cards", [(card(80), card(16, "7.0")), (card(16, "7.0"), card(80))], ids=["large first", "small first"])
+@pytest.mark.parametrize("cards", [(card(80), card(16, "7.5")), (card(16, "7.5"), card(80))], ids=["large first", "small first"])
 def test_unlike_gpus_serve_as_the_weakest_can(cards: tuple[Accelerator, ...]) -> None:
     plan = plan_of(facts(*cards, config=LLAMA_8B), "serve: {max_length: 2048}")
     assert (flags(plan)["--dtype"], flags(plan)["--tensor-parallel-size"]) == ("float16", "2")

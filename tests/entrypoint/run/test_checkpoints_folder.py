@@ -62,6 +62,15 @@ def test_a_file_where_the_folder_belongs(tmp_path: Path) -> None:
         newest_sealed(tmp_path / ".partial-x" / "checkpoints", WORK)
 
 
+def test_a_folder_that_takes_no_save_is_said_before_any_step(users_folder: Path) -> None:
+    folder = users_folder / "checkpoints"
+    folder.mkdir()
+    write(folder, 1)
+    folder.chmod(0o555)
+    with pytest.raises(MachineError, match="checkpoints may not be used"):
+        clear_the_way(folder, folder / "step-1")
+
+
 def put(path: Path, kind: str) -> None:
     """A folder, a file, or a link to a folder elsewhere that holds a file."""
     if kind == "folder":

@@ -143,6 +143,7 @@ UNUSABLE = {
     "logs a file": (lambda s, m: touched(s.logs("n")), "logs is no folder"),
     "partial closed": (lambda s, m: closed(s.partial(m), 0o000), "may not be used"),
     "partial read-only": (lambda s, m: closed(s.partial(m), 0o555), "may not be used"),
+    "checkpoints read-only": (lambda s, m: closed(s.partial(m) / "checkpoints", 0o555), "may not be used"),
     "partial a file": (lambda s, m: touched(s.partial(m)), "is no folder"),
     "task a folder": (lambda s, m: (s.root / m.folder / f".task-{m.work_id}.json").mkdir(parents=True), ".json is a folder"),
     "summary a folder": (lambda s, m: (s.root / m.folder / f".summary-{m.work_id}.json").mkdir(parents=True), ".json is a folder"),

@@ -62,8 +62,11 @@ def test_raw_text_is_learned_whole_with_its_end(attempt):
     [
         (PAIRS, {}, "these rows are for dpo, ipo, orpo, simpo, cpo and reward"),
         (LABELS, {}, "these rows are for kto"),
+        ([{"question": r["prompt"], "answer": r["completion"], "desirable": r["label"]} for r in LABELS], {}, "without the label"),
+        ([{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "rejected_response": "b"}], {}, "without the worse answer"),
+        ([{"prompt": "q", "choosen": "a", "rejectd": "b"}], {}, "`choosen` is like `chosen`, `rejectd` is like `rejected`"),
         (TEXTS, {}, "these rows are for pretrain"),
-        ([{"prompt": "q"}], {}, "these rows are for grpo, rloo and ppo, which are not built yet"),
+        ([{"prompt": "q"}], {}, "questions alone are for grpo, rloo and ppo, which are not built yet"),
         (rows(5), {"rows": "pair", "method": "dpo"}, "these rows are for sft and distil"),
         (rows(5), {"raw": True, "method": "pretrain"}, "these rows are for sft and distil"),
     ],

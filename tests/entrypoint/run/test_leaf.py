@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.run.leaf import broken_disk, is_disk_full
+from entrypoint.run.leaf import broken_disk, is_disk_full, run_leaf
+from schemas.job import FetchJob, Task
 
 
 def caused(error: BaseException, cause: BaseException) -> BaseException:
@@ -72,3 +73,27 @@ def test_a_disk_that_fails_is_named_with_its_file() -> None:
 @pytest.mark.parametrize("error", [OSError(errno.ENOENT, "x"), ValueError("Input/output error"), OSError(errno.ENOSPC, "x")], ids=repr)
 def test_other_errors_are_no_disk(error: Exception) -> None:
     assert broken_disk(error) == ""
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_an_owner_that_changed_under_a_run_ends_it_in_words(
+    users_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inside: bool
+) -> None:
+    output, elsewhere = users_folder / "output", users_folder / "elsewhere"
+    for folder in (output, elsewhere):
+        folder.mkdir()
+        folder.chmod(0o555)
+    events, summary = str(users_folder / "events.jsonl"), str(users_folder / "summary.json")
+    task = Task(name="n", job=FetchJob(role="model", sources=("/m",)), inputs={}, output=str(output), events=events, summary=summary)
+    (users_folder / "task.json").write_text(task.model_dump_json())
+    monkeypatch.setattr("sys.argv", ["leaf", str(users_folder / "task.json")])
+
+    def work(*_: object) -> dict[str, object]:
+        (output if inside else elsewhere).joinpath("weights").write_text("x")
+        return {}
+
+    with pytest.raises(SystemExit if inside else PermissionError) as caught:
+        run_leaf(work)
+    if inside:
+        assert caught.value.code == 3
+        assert "weights may not be used by uid" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from entrypoint.run.rejection import Rejected
 from entrypoint.run.rows import Row, read_rows
 
 GOOD: dict[str, Any] = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+UNDER_DATA = "its list is under the key `data`: write that list alone into the file"
 LINE = json.dumps(GOOD).encode()
 
 
@@ -29,7 +30,7 @@ def test_json_array(tmp_path: Path) -> None:
     [
         (b"[]", Rejected("/d.json", "the file holds no rows")),
         (b"7", Rejected("/d.json", "a .json file must hold a list of rows", "one row a line belongs into a .jsonl file", rest_lost=True)),
-        (b'{"data":\n[]}', Rejected("/d.json", "a .json file must hold a list of rows", "one row a line belongs into a .jsonl file", rest_lost=True)),
+        (b'{"data":\n[]}', Rejected("/d.json", "a .json file must hold a list of rows", UNDER_DATA, rest_lost=True)),
         (b"", Rejected("/d.json:1", "not JSON", "Expecting value at column 1", rest_lost=True)),
         (b"[\xff]", Rejected("/d.json", "not UTF-8", "byte 2 of the file", rest_lost=True)),
         (b"[" * 100_000, Rejected("/d.json", "not JSON", "nested too deeply", rest_lost=True)),

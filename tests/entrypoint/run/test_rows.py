@@ -42,7 +42,8 @@ def call(arguments: Any) -> dict[str, Any]:
 BAD: list[tuple[str, Any, str, str]] = [
     ("a number", 1, "a row must be an object", ""),
     ("a text", "hello", "a row must be an object", ""),
-    ("a list", [GOOD], "a row must be an object", ""),
+    ("a list", [GOOD], "a row must be an object", "a list of rows is a .json file: give it that ending"),
+    ("a list of none", [1], "a row must be an object", ""),
     ("null", None, "a row must be an object", ""),
     ("true", True, "a row must be an object", ""),
     ("no keys", {}, "no `messages` list", "keys here: none"),
@@ -108,6 +109,7 @@ def test_bad_row(tmp_path: Path, value: Any, reason: str, detail: str) -> None:
     [
         (b"{", "not JSON", "Expecting property name enclosed in double quotes at column 2"),
         (b"hello", "not JSON", "Expecting value at column 1"),
+        (b"[", "not JSON", "a list of rows is a .json file: give it that ending"),
         (b"{'messages': []}", "not JSON", "Expecting property name enclosed in double quotes at column 2"),
         (LINE + b",", "not JSON", f"Extra data at column {len(LINE) + 1}"),
         (LINE + LINE, "not JSON", f"Extra data at column {len(LINE) + 1}"),
@@ -123,6 +125,7 @@ def test_bad_row(tmp_path: Path, value: Any, reason: str, detail: str) -> None:
     ids=[
         "brace",
         "word",
+        "bracket",
         "single quotes",
         "comma",
         "two on a line",

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 pytest.importorskip("transformers")
+pytest.importorskip("pyarrow")
 
 import numpy as np
 from gate_run import attempt, model

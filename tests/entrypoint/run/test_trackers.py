@@ -15,6 +15,9 @@ pytest.importorskip("trl")
 from tiny import caisson, run, spec
 from tracked import TRAIN, curve, events, read_mlflow, read_swanlab, read_tensorboard, read_wandb, trained
 
+from entrypoint.run.tracker_clients import MlflowClient, Run
+from schemas.track import TrackerJob
+
 pytestmark = [pytest.mark.image, pytest.mark.timeout(600)]
 
 ALL = "[tensorboard, wandb, swanlab, mlflow]"
@@ -80,6 +83,26 @@ def test_killed_it_goes_on_with_the_same_run_and_no_step_twice(few_sources, stor
     assert "goes on from step-" in said
     artifact = trained(said, store)
     assert before == (check(artifact), (artifact / "mlflow-offline.id").read_text())
+
+
+def test_mlflow_of_a_row_that_was_half_written_gets_the_other_half_alone(tmp_path):
+    rows = [{"step": n, "time": n, "loss": 1.0 / n, "grad_norm": 0.1 * n, "epoch": n / 10} for n in range(1, 8)]
+
+    def tell(told):
+        client = MlflowClient(Run("tiny", TrackerJob(kind="mlflow", project="tiny"), False, tmp_path / "mlflow", {"seed": 1}, "one"))
+        client.open()
+        client.log(told)
+        return client
+
+    tell(rows[:5])
+    (epochs,) = (tmp_path / "mlflow").glob("*/*/metrics/train/epoch")
+    epochs.write_text("".join(epochs.read_text().splitlines(keepends=True)[:-1]))  # killed between two numbers of step 5
+    tell(rows).close(True)
+    found, ended = read_mlflow(tmp_path)
+    assert {name: [step for step, _ in points] for name, points in found.items()} == {
+        name: list(range(1, 8)) for name in ("train/loss", "train/grad_norm", "train/epoch")
+    }
+    assert ended.info.status == "FINISHED"
 
 
 def end_orphans(store):

@@ -58,6 +58,7 @@ def job(kind: str = "questions", **changed: Any) -> SuiteJob:
         "kind": kind,
         "source": "/data/q.jsonl",
         "path": "00",
+        "requests": 8,
         "columns": columns,
         "metric": metric,
         "limit": None,
