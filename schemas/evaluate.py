@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from schemas.base import Many, Section
+from schemas.base import Section
 from schemas.gate import EXAMPLE, ConditionError, read_condition
+from schemas.suite import FURTHER, Suites, name_of
 
 
 def _condition(value: Any) -> Any:
@@ -27,8 +28,9 @@ Condition = Annotated[str, BeforeValidator(_condition)]
 class Evaluate(Section):
     """Suites against the served model."""
 
-    suites: Many[str] = ()
-    """Benchmarks and own suites."""
+    suites: Suites = ()
+    """What is asked beside the validation rows: rows of your own as mappings with `kind`, `name` and `source`. Benchmarks by their names, such as mmlu, are
+    known and not built yet."""
 
     gate: dict[str, Condition] = Field(default_factory=dict)
     """Conditions that must hold before a model is promoted, by metric: `mmlu: ">= base - 1%"`, `own.exact_match: ">= 0.9 and >= base"`. A bound is a
@@ -36,4 +38,4 @@ class Evaluate(Section):
 
     def suite_metrics(self) -> dict[str, tuple[str, ...]]:
         """Every suite by the name that a gate calls it, with its further metrics; the run's own validation rows apart."""
-        return dict.fromkeys(self.suites, ())
+        return {name_of(suite): () if isinstance(suite, str) else FURTHER[suite.kind] for suite in self.suites}

@@ -5,6 +5,7 @@ from typing import Literal
 from schemas.base import Record
 from schemas.evaluation import Side
 from schemas.method import RowKind
+from schemas.suite import SuiteJob
 
 ASKED, TOLD = "asked.json", "sides.json"
 """Files of the folder that both share: the first is written by evaluate, the second by sides."""
@@ -34,6 +35,9 @@ class EvaluateJob(Record):
 
     arguments: tuple[str, ...]
     """Of the engine, the same as the stage serve has."""
+
+    suites: tuple[SuiteJob, ...] = ()
+    """Asked behind the validation rows, in this order."""
 
     gate: dict[str, str] = {}
     """In no identity: it decides no answer."""

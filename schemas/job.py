@@ -27,11 +27,11 @@ class FetchJob(Record):
     """Bring one source into the store."""
 
     stage: Literal["fetch"] = "fetch"
-    role: Literal["model", "data", "preprocessor", "plugins"]
-    """preprocessor: the code that prepare runs; plugins: that of train."""
+    role: Literal["model", "data", "preprocessor", "plugins", "suites"]
+    """preprocessor: the code that prepare runs; plugins: that of train; suites: the questions of an evaluation."""
 
     sources: tuple[str, ...]
-    """For data: one a list entry of the spec, in order."""
+    """For data and suites: one a list entry of the spec, in order."""
 
     trust_remote_code: bool = False
     template: str | None = None

@@ -29,6 +29,7 @@ METRICS: dict[str, Metric] = {
     "perplexity": Metric("held-out perplexity", share=False, higher_is_better=False),
     "refusal": Metric("answers that refuse", higher_is_better=False),
     "repetition": Metric("answers that run in a loop", higher_is_better=False),
+    "unreadable": Metric("answers that name no choice", higher_is_better=False),
     "unfinished": Metric("answers that never stop", higher_is_better=False),
 }
 """By the part of a gate's name behind the dot. What is not here is a share that is better high, called by its name."""

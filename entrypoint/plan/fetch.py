@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.plugins import OF_PREPARE, OF_TRAIN, code_sources
 from entrypoint.plan.step import make_step
+from entrypoint.plan.suites import suite_sources
 from schemas.data import NAMED_TEMPLATES, Rows
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts, SourceFacts
@@ -19,7 +20,7 @@ TEACHER = "teacher"
 
 
 def plan_fetch(spec: Spec, facts: Facts) -> Plan:
-    """A step for the model, one for all rows together, one for a teacher, and one for the plug-ins of each stage that has some."""
+    """A step for the model, one for all rows together, one for a teacher, one for the plug-ins of each stage that has some, and one for suites."""
     rows = row_sources(spec)
     model_job = FetchJob(role="model", sources=(spec.model.source,), trust_remote_code=spec.model.trust_remote_code)
     data_job = FetchJob(role="data", sources=rows, template=template_file(spec))
@@ -29,6 +30,8 @@ def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     for role, kinds in (("preprocessor", OF_PREPARE), ("plugins", OF_TRAIN)):
         if sources := code_sources(spec, kinds):
             wanted.append((FetchJob(role=role, sources=sources), f"code of {', '.join(sources)}", "plugins"))
+    if suites := suite_sources(spec):
+        wanted.append((FetchJob(role="suites", sources=suites), f"questions of {', '.join(suites)}", "data"))
     steps = tuple(
         make_step(
             job, title, folder, facts, Inputs(), (), job.model_dump(mode="json"), extra=_state(places_of(job), facts), disk_bytes=_bytes(places_of(job), facts)
@@ -37,7 +40,12 @@ def plan_fetch(spec: Spec, facts: Facts) -> Plan:
     )
     decisions = [
         Decision(field=place, value=source, why="no revision given: the newest at the time of the fetch, its commit recorded in the manifest")
-        for place, source in [("model.source", spec.model.source), *((f"data: {s}", s) for s in rows), *([("method.teacher", teacher)] if teacher else [])]
+        for place, source in [
+            ("model.source", spec.model.source),
+            *((f"data: {s}", s) for s in rows),
+            *((f"evaluate.suites: {s}", s) for s in suites),
+            *([("method.teacher", teacher)] if teacher else []),
+        ]
         if "://" in source and "@" not in source
     ]
     return Plan(name=spec.name, steps=steps, decisions=tuple(decisions))
@@ -47,14 +55,17 @@ def fetched_roles(spec: Spec) -> tuple[str, ...]:
     """What the artifacts of fetch's steps are read as, in the order of the steps."""
     teacher = ("teacher",) if teacher_of(spec.method) else ()
     code = (("preprocessor", OF_PREPARE), ("plugins", OF_TRAIN))
-    return ("model", "data", *teacher, *(role for role, kinds in code if code_sources(spec, kinds)))
+    suites = ("suites",) if suite_sources(spec) else ()
+    return ("model", "data", *teacher, *(role for role, kinds in code if code_sources(spec, kinds)), *suites)
 
 
 def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
     """Raise UsageError or MachineError where a local source of these steps cannot be read: before the first of them has written anything."""
     for step in steps:
         assert isinstance(step.job, FetchJob)
-        role = {"data": "data", "model": "method.teacher" if step.title.startswith(TEACHER) else "model.source"}.get(step.job.role, "plugins")
+        role = {"data": "data", "suites": "evaluate.suites", "model": "method.teacher" if step.title.startswith(TEACHER) else "model.source"}.get(
+            step.job.role, "plugins"
+        )
         for source in places_of(step.job):
             where = "data.template" if source == step.job.template else role
             found = facts.sources.get(source)

@@ -14,6 +14,7 @@ class Inputs:
     teacher: Sealed | None = None
     preprocessor: Sealed | None = None
     plugins: Sealed | None = None
+    suites: Sealed | None = None
     prepared: Sealed | None = None
     answers: Sealed | None = None
     trained: Sealed | None = None

@@ -6,8 +6,8 @@ from schemas.spec import Spec
 
 def refuse_unbuilt(spec: Spec) -> None:
     """Raise UsageError for wishes that would otherwise be passed over in silence."""
-    if spec.evaluate.suites:
+    if benchmarks := [suite for suite in spec.evaluate.suites if isinstance(suite, str)]:
         raise UsageError(
-            "evaluate.suites: further suites are not built yet in this version: the run's own validation rows are asked",
-            "leave `suites` out; a gate may name what the suite `own` measures",
+            f"evaluate.suites: benchmarks are not built yet in this version: {', '.join(benchmarks)}",
+            "leave them out; rows of your own are asked: {kind: choice, name: ..., source: ...}, or kind: questions",
         )

@@ -45,6 +45,10 @@ class Endpoint:
         """The answer of /completions as JSON. Raises Unanswered."""
         return self._ask("/completions", body)
 
+    def chat(self, **body: Any) -> dict[str, Any]:
+        """The answer of /chat/completions as JSON: what a user's client asks. Raises Unanswered."""
+        return self._ask("/chat/completions", body)
+
     def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         said, status = "", 0
         for attempt in range(self.tries):

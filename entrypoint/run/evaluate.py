@@ -20,6 +20,7 @@ from entrypoint.run.loadable import load_tokenizer
 from entrypoint.run.own_suite import Asked, ask_own
 from entrypoint.run.seal import read_manifest
 from entrypoint.run.sides_asked import Asking, dismiss
+from entrypoint.run.suites.asking import read_suite, run_suite
 from entrypoint.run.transfer import describe_seconds
 from schemas.errors import Interrupted
 from schemas.evaluate_job import EvaluateJob, SideTold
@@ -27,6 +28,7 @@ from schemas.evaluation import OWN, Side, SuiteResult
 from schemas.job import Task
 from schemas.manifest import Manifest, Sealed
 from schemas.report import ANSWERS
+from schemas.suite import SuiteJob
 
 SIDES: tuple[Side, ...] = get_args(Side)
 SHOW_SECONDS = 15.0
@@ -80,7 +82,13 @@ def suites_of(task: Task) -> dict[str, AskSuite]:
         asked = Asked(kind=job.rows, raw=job.raw, limit=job.limit, seed=job.seed, requests=job.requests, length=served.length)
         return ask_own(prepared, decode, endpoint, side, asked, tell)
 
-    return {OWN: own}
+    return {OWN: own, **{suite.name: _asking(suite, Path(task.inputs["suites"])) for suite in job.suites}}
+
+
+def _asking(suite: SuiteJob, rows: Path) -> AskSuite:
+    """How a suite of the user's own rows is asked. Raises UsageError for a row that is none: before an engine is started."""
+    read_suite(suite, rows)
+    return lambda endpoint, side, served, tell: run_suite(suite, rows, endpoint, side, tell)
 
 
 def earlier(output: Path, suite: str, side: Side) -> SuiteResult | None:

@@ -25,7 +25,7 @@ def fetch(task: Task, events: Events) -> dict[str, Any]:
         raise TypeError(f"fetch was started with a job of the stage {job.stage}")
     output.mkdir(parents=True, exist_ok=True)
     with readable():
-        fetching = {"model": _fetch_model, "data": _fetch_data}.get(job.role, _fetch_plugins)
+        fetching = {"model": _fetch_model, "data": _fetch_data, "suites": _fetch_data}.get(job.role, _fetch_plugins)
         summary = fetching(job, output, events)
     files = [p for p in output.rglob("*") if p.is_file()]
     return {"role": job.role, "sources": list(job.sources), "bytes": sum(p.stat().st_size for p in files), "files": len(files), **summary}

@@ -9,7 +9,7 @@ from entrypoint.run.seal import read_manifest
 from schemas.chain_link import Link
 from schemas.manifest import FILE_NAME, Manifest, Sealed
 
-ORDER = ("data", "plugins", "preprocessor", "model", "teacher", "prepared", "answers", "trained", "merged", "exported")
+ORDER = ("data", "suites", "plugins", "preprocessor", "model", "teacher", "prepared", "answers", "trained", "merged", "exported")
 """From the rows to the export."""
 
 DEPTH = 4

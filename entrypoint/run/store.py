@@ -20,6 +20,7 @@ MADE_BY = {
     "teacher": "fetch",
     "preprocessor": "fetch",
     "plugins": "fetch",
+    "suites": "fetch",
     "prepared": "prepare",
     "answers": "prepare",
     "trained": "train",

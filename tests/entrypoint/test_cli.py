@@ -214,7 +214,7 @@ def test_unbuilt_sections_are_refused(caisson: Caisson, run: SmallRun, section: 
         spec.write(f"\nevaluate: {section}\n")
     code, _, said = caisson(command, run.spec_file, "--store", run.store.root)
     assert code == 2
-    assert "evaluate.suites: further suites are not built yet" in said
+    assert "evaluate.suites: benchmarks are not built yet" in said
     assert not run.store.root.exists()
 
 

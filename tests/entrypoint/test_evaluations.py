@@ -11,7 +11,7 @@ from entrypoint.evaluations import conclude, find_evaluation
 from entrypoint.run.promotion import read_current
 from schemas.errors import GateRefused
 
-GATE = 'evaluate: {suites: [mine], gate: {mine: ">= base - 1%", own.exact_match: ">= 0.9"}}\n'
+GATE = 'evaluate: {suites: [{kind: questions, name: mine, source: /d.jsonl}], gate: {mine: ">= base - 1%", own.exact_match: ">= 0.9"}}\n'
 OLD, NEW = "1111111111111111", "2222222222222222"
 
 
@@ -105,7 +105,7 @@ def test_the_newest_evaluation_counts_and_so_does_the_gate_of_now(caisson: Caiss
     evaluate(run, made, right=40, id="a" * 16, day=1)
     evaluate(run, made, right=8, id="b" * 16, day=2)
     assert caisson("promote", run.spec_file, made, "--store", run.store.root)[0] == 4
-    run.write('evaluate: {suites: [mine], gate: {mine: ">= 0.1"}}\n')
+    run.write('evaluate: {suites: [{kind: questions, name: mine, source: /d.jsonl}], gate: {mine: ">= 0.1"}}\n')
     assert caisson("promote", run.spec_file, made, "--store", run.store.root)[0] == 0
 
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from entrypoint.plan import Inputs, plan_export, plan_fetch, plan_gateway, plan_prepare, plan_serve, plan_train
+from entrypoint.plan.suites import suite_jobs
 from schemas.base import Section
 from schemas.errors import CaissonError
 from schemas.facts import Facts
@@ -67,6 +68,7 @@ def read() -> set[tuple[str, str]]:
                 plan_export,
                 plan_serve,
                 lambda s, f, i: plan_gateway(s, f.cpu_cores, "127.0.0.1", False),
+                lambda s, f, i: suite_jobs(s, 8),
                 lambda s, f, i: list(gate_problems(s)),  # no plan has to do with the gate: promotion and the report judge it
             ):
                 try:

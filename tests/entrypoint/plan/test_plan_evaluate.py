@@ -1,5 +1,7 @@
 """What is asked of base and tuned model, and by what an evaluation is another one."""
 
+from dataclasses import replace
+
 import pytest
 from known import H100, LLAMA_8B, facts, inputs, spec
 
@@ -44,3 +46,16 @@ def test_a_gate_that_moves_needs_no_new_evaluation_and_another_length_does() -> 
 def test_nothing_to_ask() -> None:
     with pytest.raises(UsageError, match="there is nothing to ask"):
         plan_evaluate(spec("data: {train: [{source: /data/a.jsonl}], validation: 0%}"), MACHINE, inputs())
+
+
+SUITES = "evaluate: {suites: [{kind: questions, name: faq, source: /data/faq.jsonl}]}"
+
+
+def test_suites_of_the_user_s_own_rows() -> None:
+    found = replace(inputs(), suites=inputs().prepared)
+    (step,) = plan_evaluate(spec(SUITES), MACHINE, found).steps
+    assert isinstance(step.job, EvaluateJob)
+    assert [suite.name for suite in step.job.suites] == ["faq"] and "suites" in step.inputs
+    assert step.identity != step_of().identity
+    with pytest.raises(UsageError, match=r"evaluate.suites: the rows of faq have not been fetched"):
+        plan_evaluate(spec(SUITES), MACHINE, inputs())
