@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from entrypoint.run.seal import write_durably
 from entrypoint.run.tracker_worker import Client, Row, kind_of, named
 from schemas.track import TrackerJob
 
@@ -205,26 +206,42 @@ class MlflowClient:
             _send_key(self.run.key)
         self.client = mlflow.MlflowClient(tracking_uri=self.run.job.server if self.run.online else self.run.folder.absolute().as_uri())
         self.mlflow = mlflow
-        if self.id_file.is_file():
-            self.run_id = self.id_file.read_text(encoding="utf-8")
-            self.client.update_run(self.run_id, status="RUNNING")
+        if self.id_file.is_file() and self._goes_on():
             return {}
+        if not self.run.online:  # of an attempt that ended before its run was whole; the library has made its .trash already
+            for path in self.run.folder.glob("[!.]*"):
+                shutil.rmtree(path)
         experiment = self.client.get_experiment_by_name(self.run.job.project)
         number = experiment.experiment_id if experiment else self.client.create_experiment(self.run.job.project)
         self.run_id = self.client.create_run(number, run_name=self.run.name).info.run_id
-        self.id_file.write_text(self.run_id, encoding="utf-8")
-        self.had = {}
         parameters = [mlflow.entities.Param(name, str(value)[:6000]) for name, value in _flat(self.run.config).items()]
         for at in range(0, len(parameters), 100):  # the server takes a hundred at once
             self.client.log_batch(self.run_id, params=parameters[at : at + 100])
+        write_durably(self.id_file, self.run_id)
+        self.had = {}
         return {}
+
+    def _goes_on(self) -> bool:
+        """Take the run of an earlier attempt; False for one in the artifact that a power cut has left unreadable: every row is told again."""
+        try:
+            self.run_id = self.id_file.read_text(encoding="utf-8")
+            self.client.update_run(self.run_id, status="RUNNING")
+            self.had = self._last_steps()
+        except Exception:  # whatever the library makes of half a file
+            if self.run.online:
+                raise
+            return False
+        # Half a line may read as a whole one, until the next stands behind it.
+        return self.run.online or all(path.read_bytes().endswith(b"\n") for path in self.run.folder.glob("*/*/metrics/**/*") if path.is_file())
+
+    def _last_steps(self) -> dict[str, int]:
+        """Number by number: a kill in the middle of a row leaves some of them written and others not."""
+        histories = {name: self.client.get_metric_history(self.run_id, name) for name in self.client.get_run(self.run_id).data.metrics}
+        return {name: max(metric.step for metric in found) for name, found in histories.items()}
 
     def log(self, rows: Sequence[Row]) -> None:
         """Metrics with the time of their step, in one request; what the run has already is left out."""
-        if self.had is None:  # number by number: a kill in the middle of a row leaves some of them written and others not
-            histories = {name: self.client.get_metric_history(self.run_id, name) for name in self.client.get_run(self.run_id).data.metrics}
-            self.had = {name: max(metric.step for metric in found) for name, found in histories.items()}
-        metric, had = self.mlflow.entities.Metric, self.had
+        metric, had = self.mlflow.entities.Metric, self._last_steps() if self.had is None else self.had
         named_rows = [(row, name, value) for row in rows for name, value in named(row).items() if row["step"] > had.get(name, -1)]
         found = [metric(name, value, int(row.get("time", 0) * 1000), row["step"]) for row, name, value in named_rows]
         self.had = None  # asked again where this fails half way

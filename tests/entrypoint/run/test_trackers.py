@@ -85,7 +85,8 @@ def test_killed_it_goes_on_with_the_same_run_and_no_step_twice(few_sources, stor
     assert before == (check(artifact), (artifact / "mlflow-offline.id").read_text())
 
 
-def test_mlflow_of_a_row_that_was_half_written_gets_the_other_half_alone(tmp_path):
+@pytest.mark.parametrize("fault", ["half a row", "half a line", "an empty file", "no id", "an empty id", "a run without its file"])
+def test_mlflow_has_each_number_once_whatever_a_kill_left(tmp_path, fault):
     rows = [{"step": n, "time": n, "loss": 1.0 / n, "grad_norm": 0.1 * n, "epoch": n / 10} for n in range(1, 8)]
 
     def tell(told):
@@ -96,13 +97,22 @@ def test_mlflow_of_a_row_that_was_half_written_gets_the_other_half_alone(tmp_pat
 
     tell(rows[:5])
     (epochs,) = (tmp_path / "mlflow").glob("*/*/metrics/train/epoch")
-    epochs.write_text("".join(epochs.read_text().splitlines(keepends=True)[:-1]))  # killed between two numbers of step 5
+    kept = epochs.read_text().splitlines(keepends=True)
+    ident = tmp_path / "mlflow-offline.id"
+    {
+        "half a row": lambda: epochs.write_text("".join(kept[:-1])),  # killed between two numbers of step 5
+        "half a line": lambda: epochs.write_text("".join(kept[:-1]) + kept[-1][:7]),
+        "an empty file": lambda: epochs.write_text(""),
+        "no id": ident.unlink,
+        "an empty id": lambda: ident.write_text(""),
+        "a run without its file": lambda: next((tmp_path / "mlflow").glob("*/*/meta.yaml")).unlink(),
+    }[fault]()
     tell(rows).close(True)
     found, ended = read_mlflow(tmp_path)
     assert {name: [step for step, _ in points] for name, points in found.items()} == {
         name: list(range(1, 8)) for name in ("train/loss", "train/grad_norm", "train/epoch")
     }
-    assert ended.info.status == "FINISHED"
+    assert (ended.info.status, ended.info.run_id, ended.data.params) == ("FINISHED", ident.read_text(), {"seed": "1"})
 
 
 def end_orphans(store):
