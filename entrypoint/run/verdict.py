@@ -40,7 +40,7 @@ def judge_so_far(tally: Tally, job: PrepareJob, positions: int | None) -> None:
     if tally.rejected > job.max_rejected * max(1, tally.read):
         raise GateRefused(
             f"{tally.rejected} of {tally.read} rows are bad ({tally.rejected / tally.read:.1%}), data.max_rejected allows {job.max_rejected:.1%}:{_bad(tally)}",
-            TOOLS if _all_for_want_of_tools(tally) else "mend the rows, or raise data.max_rejected",
+            _remedy(tally),
         )
     if tally.too_long and job.too_long in ("error", "split"):
         first, reason = tally.too_long_rows[0], " and cannot be split between turns" if job.too_long == "split" else ""
@@ -49,6 +49,15 @@ def judge_so_far(tally: Tally, job: PrepareJob, positions: int | None) -> None:
             f" the longest has {tally.longest_seen}",
             f"{_longer(job, positions)}, or write too_long: {'' if tally.too_long == tally.read else 'drop to leave them out, '}truncate to cut them",
         )
+
+
+def _remedy(tally: Tally) -> str:
+    """What to do about bad rows; a share is not offered where it would leave all out, or a whole source of another kind."""
+    if _all_for_want_of_tools(tally):
+        return TOOLS
+    if tally.rejected == sum(tally.other_kinds.values()):
+        return _way_out(max(tally.other_kinds, key=lambda kind: tally.other_kinds[kind]), tally)
+    return "mend the rows" if tally.rejected == tally.read else "mend the rows, or raise data.max_rejected"
 
 
 def _judge_kinds(tally: Tally, job: PrepareJob) -> None:
@@ -64,6 +73,8 @@ def _way_out(kind: str, tally: Tally) -> str:
     """What to do with rows of another kind than the method's."""
     methods = METHODS[kind]  # type: ignore[index]
     if kind == "prompt":
+        if answers := [key for key in tally.extra if key in ANSWERS]:
+            return f"questions alone are for {methods}; these rows have `{answers[0]}`: leave `format: prompt` out"
         near = {key: found[0] for key in tally.extra if (found := get_close_matches(key, ANSWERS, n=1, cutoff=0.7))}
         meant = f"; {', '.join(f'`{key}` is like `{name}`' for key, name in near.items())}" if near else ""
         unread = f" (not read: {', '.join(list(tally.extra)[:6])})" if tally.extra else ""

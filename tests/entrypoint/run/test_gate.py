@@ -77,6 +77,23 @@ def test_rows_for_another_method_say_which(attempt, content, changes, said):
     assert said in refused.value.fix
 
 
+@pytest.mark.parametrize(
+    ("content", "changes", "fix"),
+    [
+        (rows(20), {"validation": LABELS}, "these rows are for kto; write that method"),
+        ([{"messages": []}] * 5, {}, "mend the rows"),
+        ([*rows(20), *[{"messages": []}] * 5], {}, "mend the rows, or raise data.max_rejected"),
+        ([{"prompt": "q", "completion": "a"}], {"source": {"format": "prompt"}}, "these rows have `completion`: leave `format: prompt` out"),
+    ],
+)
+def test_what_helps_against_bad_rows(attempt, content, changes, fix):
+    """No share of bad rows is offered where it would leave out all of them, or a whole source."""
+    with pytest.raises(GateRefused) as refused:
+        attempt(content, **changes)
+    assert refused.value.fix.startswith(fix) or refused.value.fix.endswith(fix)
+    assert ("max_rejected" in refused.value.fix) is ("max_rejected" in fix)
+
+
 def test_cut_rows_keep_their_end_token(attempt):
     _, output = attempt([*rows(10), LONG], too_long="truncate", max_length=100, validation_share=0.0)
     text, learned = sequences(output)[-1]

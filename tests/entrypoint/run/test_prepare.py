@@ -100,7 +100,7 @@ def test_rows_with_tools_under_a_template_without_are_told_which_would_do(attemp
         assert "own chat template shows tools" in refused.value.fix
     with pytest.raises(GateRefused) as refused:
         attempt([{"messages": turns}, {"messages": []}])
-    assert refused.value.fix == "mend the rows, or raise data.max_rejected"
+    assert refused.value.fix == "mend the rows"
 
 
 def test_only_long_rows_left_after_dropping_is_refused(attempt):
