@@ -31,6 +31,7 @@ def test_up_train_runs_what_comes_before_it(project: Project, upped: str) -> Non
         ("prepare", "sealed"),
         ("train", "sealed"),
         ("export", "absent"),
+        ("evaluate", "absent"),
     ]
 
 
