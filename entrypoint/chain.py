@@ -11,6 +11,7 @@ from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_s
 from entrypoint.plan.plugins import check_code, code_sources
 from entrypoint.plan.resume import resume_decision
 from entrypoint.plan.serve import passed_over
+from entrypoint.plan.suites import suite_sources
 from entrypoint.plan.tables import LOCKS
 from entrypoint.probe import key_file, look, probe, read_model
 from entrypoint.run.checkpoints import CHECKPOINTS, newest_sealed
@@ -99,7 +100,7 @@ def read_spec(path: Path) -> Spec:
 def machine(spec: Spec, store: Store) -> Facts:
     """Facts of this machine for one spec, with the model's config where it has been fetched or lies in a local folder."""
     models = [source for source in (spec.model.source, teacher_of(spec.method)) if source]
-    others = [*row_sources(spec), *filter(None, [template_file(spec)])]
+    others = [*row_sources(spec), *suite_sources(spec), *filter(None, [template_file(spec)])]
     facts = probe(store.root, (*models, *others), {source: Path(source) for source in models if "://" not in source})
     if facts.rates and facts.rates.image_lock not in ("", LOCKS["train"].get(facts.device, "")):  # other packages compute at another speed
         facts = facts.model_copy(update={"rates": None})

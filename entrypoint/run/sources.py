@@ -35,7 +35,7 @@ def check_local(job: FetchJob) -> None:
         for source in filter(lambda s: not is_hub(s), job.sources):
             if job.role == "model":
                 find_model(source, job.trust_remote_code)
-            elif job.role == "data":
+            elif job.role in ("data", "suites"):
                 find_rows(source)
             else:
                 read_plugin(source)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_run import CONFIG, HEADER, SmallRun
 
-from entrypoint.chain import STAGES, read_spec, with_models
+from entrypoint.chain import STAGES, machine, read_spec, with_models
 from entrypoint.plan.tables import LOCKS
 from schemas.errors import MachineError, SpecError, UsageError
 from schemas.facts import Accelerator, Facts, ModelFacts
@@ -232,3 +232,11 @@ def test_rates_of_other_packages_are_not_of_this_machine(run: SmallRun) -> None:
     for lock, known in (("0" * 64, False), (LOCKS["train"]["cpu"], True), ("", True)):
         (run.store.root / RATES).write_text(RatesFile(measured=(rates.model_copy(update={"image_lock": lock}),)).model_dump_json())
         assert (run.facts().rates is not None) == known
+
+
+def test_rows_of_suites_are_looked_at_with_the_others(run: SmallRun, tmp_path: Path) -> None:
+    rows = tmp_path / "faq.jsonl"
+    run.write(f"evaluate: {{suites: [{{kind: questions, name: faq, source: {rows}}}]}}\n")
+    assert machine(read_spec(run.spec_file), run.store).sources[str(rows)].kind == "missing"
+    rows.write_text('{"question": "q", "answer": "a"}')
+    assert machine(read_spec(run.spec_file), run.store).sources[str(rows)].files

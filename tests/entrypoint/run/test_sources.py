@@ -16,6 +16,7 @@ def test_good_sources_pass_and_nothing_is_written(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     check_local(FetchJob(role="model", sources=(f"{tmp_path}/m",)))
     check_local(FetchJob(role="data", sources=(f"{tmp_path}/d", "hf://a/rows", f"{tmp_path}/d/*.jsonl")))
+    check_local(FetchJob(role="suites", sources=(f"{tmp_path}/d",)))
     check_local(FetchJob(role="model", sources=("hf://a/b",)))
     assert sorted(tmp_path.rglob("*")) == before
 
