@@ -227,7 +227,7 @@ class MlflowClient:
             self.run_id = self.id_file.read_text(encoding="utf-8")
             self.client.update_run(self.run_id, status="RUNNING")
             self.had = self._last_steps()
-        except Exception:  # whatever the library makes of half a file
+        except (OSError, ValueError, self.mlflow.MlflowException):  # what the library makes of half a file
             if self.run.online:
                 raise
             return False
