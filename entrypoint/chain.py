@@ -151,6 +151,11 @@ def _with_fetched_code(facts: Facts, sources: tuple[str, ...], folder: Path) -> 
     return facts.model_copy(update={"code": {**facts.code, **code}})
 
 
+def last_stage(spec: Spec) -> Stage:
+    """How far an overview goes: without rows that are held back there is nothing to evaluate, and nobody has asked to."""
+    return "evaluate" if spec.data.validation else "serve"
+
+
 def follow(spec: Spec, facts: Facts, store: Store, until: Stage = "serve") -> Chain:
     """Plan stage after stage, each over what the earlier ones have sealed."""
     inputs = Inputs()

@@ -12,7 +12,7 @@ import click
 
 from entrypoint import __version__, render
 from entrypoint.bundle_commands import BUNDLE_COMMANDS
-from entrypoint.chain import STAGES, Chain, follow, foresee, machine, read_spec, with_config, with_models
+from entrypoint.chain import STAGES, Chain, follow, foresee, last_stage, machine, read_spec, with_config, with_models
 from entrypoint.evaluate_commands import finish, sides
 from entrypoint.export_commands import EXPORT_COMMANDS
 from entrypoint.exports import promote_newest
@@ -34,7 +34,6 @@ from schemas.errors import CaissonError, Interrupted, MachineError, SpecError, S
 from schemas.evaluate_job import EvaluateJob
 from schemas.generate import make_json_schema
 from schemas.plan import Plan, Stage
-from schemas.spec import Spec
 
 CONTROL = Path(EvaluateJob.model_fields["control_folder"].default)
 SHOW_HELP = "Only this part. engine: what DeepSpeed or FSDP is told, each value with its reason. env: lines for .env that Compose cannot work out."
@@ -104,7 +103,7 @@ def plan(spec: Path, store: Path, facts_file: str | None, config: Path | None, s
     wanted, place = read_spec(spec), Store(store)
     refuse_unbuilt(wanted)
     facts = with_models(read_facts(facts_file), wanted, place) if facts_file is not None else machine(wanted, place)
-    chain = follow(wanted, with_config(facts, wanted, config, place) if config is not None else facts, place, STAGES[-1])
+    chain = follow(wanted, with_config(facts, wanted, config, place) if config is not None else facts, place, last_stage(wanted))
     chain = chain if facts_file is not None else foresee(chain, place)
     if lock:
         save_lock(chain, spec, lock_file)
@@ -165,10 +164,10 @@ def _promote(stage: Stage, spec: Path, store: Path) -> None:
         click.echo(said)
 
 
-def _chain(spec: Path, store: Path, until: Stage = "serve") -> tuple[Chain, Store]:
-    wanted: Spec = read_spec(spec)
-    place = Store(store)
-    return follow(wanted, machine(wanted, place), place, until), place
+def _chain(spec: Path, store: Path, until: Stage | None = None) -> tuple[Chain, Store]:
+    """All that an overview shows where no stage is named."""
+    wanted, place = read_spec(spec), Store(store)
+    return follow(wanted, machine(wanted, place), place, until or last_stage(wanted)), place
 
 
 def _stage_command(stage: Stage, text: str) -> Callable[..., None]:
@@ -210,7 +209,7 @@ _stage_command("export", "Write what was trained into folders that engines load:
 @lock_option
 def serve(spec: Path, store: Path, lock_file: Path | None) -> None:
     """Serve the exported model over the OpenAI API until stopped."""
-    chain, place = _chain(spec, store)
+    chain, place = _chain(spec, store, "serve")
     steps = chain.plan("serve")
     _hold_to_lock(steps, chain, spec, lock_file)
     for _, error in foresee(chain, place).refusals:
@@ -239,7 +238,7 @@ def evaluate(spec: Path, store: Path, lock_file: Path | None) -> None:
 @click.option("--verify", is_flag=True, help="Read every byte; exit 1 where something is damaged.")
 def status(spec: Path, store: Path, as_json: bool, verify: bool) -> None:
     """Say what is sealed, what is stale, and why."""
-    chain, place = _chain(spec, store, STAGES[-1])
+    chain, place = _chain(spec, store)
     found = states(chain, place, hashes=verify)
     if as_json:
         click.echo(json.dumps([vars(s) for s in found], indent=2))

@@ -28,11 +28,16 @@ SWITCHES = (
     Switch("huggingface_hub", "HF_HUB_OFFLINE", "1", ALL, "every request", "huggingface_hub/constants.py"),
     Switch("huggingface_hub", "HF_HUB_DISABLE_TELEMETRY", "1", ALL, "usage statistics, also those that TRL sends", "huggingface_hub/constants.py"),
     Switch(
-        "huggingface_hub", "HF_HUB_DISABLE_UPDATE_CHECK", "1", ("train", "export", "serve-vllm"), "update checks of its `hf`", "huggingface_hub/constants.py"
+        "huggingface_hub",
+        "HF_HUB_DISABLE_UPDATE_CHECK",
+        "1",
+        ("train", "export", "serve-vllm", "evaluate"),
+        "update checks of its `hf`",
+        "huggingface_hub/constants.py",
     ),
     Switch("transformers", "TRANSFORMERS_OFFLINE", "1", ALL, "every request", "huggingface_hub/constants.py"),
     Switch("datasets", "HF_DATASETS_OFFLINE", "1", ALL, "every request", "datasets/config.py"),
-    Switch("datasets", "HF_UPDATE_DOWNLOAD_COUNTS", "0", ("train", "export"), "counting of downloads", "datasets/config.py"),
+    Switch("datasets", "HF_UPDATE_DOWNLOAD_COUNTS", "0", ("train", "export", "evaluate"), "counting of downloads", "datasets/config.py"),
     Switch("vLLM", "VLLM_NO_USAGE_STATS", "1", ALL, "usage statistics", "vllm/envs.py"),
     Switch("vLLM", "VLLM_DO_NOT_TRACK", "1", ALL, "usage statistics", "vllm/envs.py"),
     Switch(

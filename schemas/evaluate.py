@@ -33,7 +33,7 @@ class Evaluate(Section):
     known and not built yet."""
 
     gate: dict[str, Condition] = Field(default_factory=dict)
-    """Conditions that must hold before a model is promoted, by metric: `mmlu: ">= base - 1%"`, `own.exact_match: ">= 0.9 and >= base"`. A bound is a
+    """Conditions that must hold before a model is promoted, by metric: `quiz: ">= base - 1%"`, `own.exact_match: ">= 0.9 and >= base"`. A bound is a
     number, a percentage, or base with `+`, `-` or `*` and a number; a score goes from 0 to 1."""
 
     def suite_metrics(self) -> dict[str, tuple[str, ...]]:

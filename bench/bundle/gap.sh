@@ -64,6 +64,7 @@ export SPEC=./spec.yaml ACCELERATOR=${ACCELERATOR:-cpu}
 for step in "$@"; do
   case $step in
     demo) inside bash setup/key.sh; run=(inside "${with[@]}" bash demo/run.sh) ;;
+    evaluate) run=(inside "${with[@]}" docker compose run --rm evaluate) ;;    # with the service sides, and what comes before it, which is there
     *) run=(inside "${with[@]}" docker compose run --rm --no-deps "$step") ;;
   esac
   timed "$step" "${run[@]}" > "$folder/$step.log" 2>&1 || { tail -n 20 "$folder/$step.log"; exit 1; }

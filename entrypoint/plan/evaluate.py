@@ -1,7 +1,5 @@
 """Plan of the stage evaluate: what is asked of base and tuned model, and the engines that answer."""
 
-from dataclasses import replace
-
 from entrypoint.plan.export import check_served
 from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.serve import plan_serve
@@ -76,4 +74,4 @@ def _served(spec: Spec, facts: Facts, inputs: Inputs) -> Step:
     """How serve starts an engine over the export alone."""
     check_served(inputs)
     alone = spec.model_copy(update={"serve": spec.serve.model_copy(update={"adapters": ()})})
-    return plan_serve(alone, facts, replace(inputs)).steps[0]
+    return plan_serve(alone, facts, inputs).steps[0]

@@ -1,6 +1,5 @@
 """Leaf of the stage evaluate: base and tuned model asked the same questions, and the report. `python -m entrypoint.run.evaluate TASK`."""
 
-import importlib.metadata as metadata
 import os
 import signal
 import sys
@@ -126,21 +125,13 @@ def told(task: Task, engine: str) -> Told:
     chain = lineage(store, Sealed(exported.relative_to(store).as_posix(), made)) if made else ()
     return Told(
         name=task.name, export=exported.name, seed=job.seed, kind=str(made.job.get("kind", "")) if made else "", engine=engine or job.engine, gate=job.gate,
-        losses=losses, validation_losses=validation_losses, training_metrics=recorded(trained, _kept(training)), chain=chain, versions=_versions(),
+        losses=losses, validation_losses=validation_losses, training_metrics=recorded(trained, _kept(training)), chain=chain, versions=versions(),
     )  # fmt: skip
 
 
 def _kept(training: Manifest | None) -> object:
     """The step whose weights training kept."""
     return training.summary.get("weights_of_step") if training else None
-
-
-def _versions() -> dict[str, str]:
-    return versions() | {"evalscope": metadata.version("evalscope")} if _has("evalscope") else versions()
-
-
-def _has(package: str) -> bool:
-    return any(found.name == package for found in metadata.distributions(name=package))
 
 
 def _progress(asking: Asking, served: SideTold, suite: str, side: Side) -> Callable[[int, int], None]:

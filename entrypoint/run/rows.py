@@ -22,6 +22,9 @@ JSON_KEYS = ("messages", "conversations", "chosen", "rejected", "history", "tool
 """Columns of a table whose cells may be JSON: a cell has text only. Only a list or an object counts, so that a text that looks like a number stays one."""
 
 
+NAMED = "named in the spec"
+"""Why a source has its format, where the user says so."""
+
 NEEDED = ("messages", "conversations", "instruction", "output", "prompt", "completion", "text", "chosen", "rejected", "label")
 """Keys without which no row of their format is one."""
 
@@ -73,7 +76,7 @@ Reader = Callable[[Path, str, Place | None], Records]
 def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, str], read: Reader = read_files) -> Layout | Rejected:
     """The format that the spec names, or that most of the first rows have."""
     if format != "auto" and not columns:
-        return Layout(format, "named in the spec", columns)
+        return Layout(format, NAMED, columns)
     votes: Counter[tuple[str, str]] = Counter()
     first: Any = None
     rows = 0
@@ -90,7 +93,7 @@ def find_layout(folder: Path, source: str, format: str, columns: Mapping[str, st
     if rows and (wrong := _mistyped(columns, list(keys_here))):
         return Rejected(source, "`columns` names a key that these rows do not have", wrong, first_words(_shown(first)))
     if format != "auto":
-        return Layout(format, "named in the spec", columns)
+        return Layout(format, NAMED, columns)
     if votes:
         (name, keys), count = votes.most_common(1)[0]
         return Layout(name, f"{count} of the first {rows} rows have {keys}" if rows > 1 else f"the row has {keys}", columns)

@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from entrypoint.run.formats import METHODS
+from entrypoint.run.rows import NAMED
 from entrypoint.run.tally import Tally
 from schemas.errors import GateRefused
 from schemas.job import PrepareJob
@@ -73,8 +74,13 @@ def _way_out(kind: str, tally: Tally) -> str:
     """What to do with rows of another kind than the method's."""
     methods = METHODS[kind]  # type: ignore[index]
     if kind == "prompt":
-        if answers := [key for key in tally.extra if key in ANSWERS]:
+        answers = [key for key in tally.extra if key in ANSWERS]
+        if answers and any(source.format == "prompt" and source.why == NAMED for source in tally.sources):
             return f"questions alone are for {methods}; these rows have `{answers[0]}`: leave `format: prompt` out"
+        if side := next((key for key in answers if key in ("chosen", "rejected")), None):
+            return f"questions alone are for {methods}; a pair has `chosen` and `rejected`, and these rows `{side}` alone"
+        if answers and answers[0] != "label":
+            return f"questions alone are for {methods}; where `{answers[0]}` is their answer, map it: columns: {{completion: {answers[0]}}}"
         near = {key: found[0] for key in tally.extra if (found := get_close_matches(key, ANSWERS, n=1, cutoff=0.7))}
         meant = f"; {', '.join(f'`{key}` is like `{name}`' for key, name in near.items())}" if near else ""
         unread = f" (not read: {', '.join(list(tally.extra)[:6])})" if tally.extra else ""

@@ -29,6 +29,17 @@ def test_plan_as_json(caisson: Caisson, run: SmallRun) -> None:
     assert [s.stage for s in Plan.model_validate_json(out).steps] == ["fetch", "fetch", "prepare", "train", "export", "serve", "evaluate"]
 
 
+def test_without_rows_held_back_an_overview_ends_with_serve(caisson: Caisson, run: SmallRun) -> None:
+    """Nobody has asked for an evaluation; who does is told what it wants."""
+    run.spec_file.write_text(run.spec_file.read_text().replace("}]}", "}], validation: 0%}", 1))
+    code, out, _ = caisson("plan", run.spec_file, "--store", run.store.root, "--json")
+    assert (code, json.loads(out)["steps"][-1]["stage"]) == (0, "serve")
+    code, out, _ = caisson("status", run.spec_file, "--store", run.store.root)
+    assert (code, "evaluate" in out) == (0, False)
+    code, _, err = caisson("evaluate", run.spec_file, "--store", run.store.root)
+    assert code == 2 and "there is nothing to ask" in err
+
+
 def test_plan_for_another_machine(caisson: Caisson, run: SmallRun) -> None:
     code, out, _ = caisson("plan", ROOT / "specs" / "demo.yaml", "--facts", T4, "--store", run.store.root)
     assert code == 0

@@ -84,6 +84,8 @@ def test_rows_for_another_method_say_which(attempt, content, changes, said):
         ([{"messages": []}] * 5, {}, "mend the rows"),
         ([*rows(20), *[{"messages": []}] * 5], {}, "mend the rows, or raise data.max_rejected"),
         ([{"prompt": "q", "completion": "a"}], {"source": {"format": "prompt"}}, "these rows have `completion`: leave `format: prompt` out"),
+        ([{"prompt": "q", "output": "a"}], {}, "where `output` is their answer, map it: columns: {completion: output}"),
+        ([{"prompt": "q", "chosen": "a"}], {"rows": "pair", "method": "dpo"}, "a pair has `chosen` and `rejected`, and these rows `chosen` alone"),
     ],
 )
 def test_what_helps_against_bad_rows(attempt, content, changes, fix):
