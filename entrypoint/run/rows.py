@@ -18,7 +18,7 @@ from entrypoint.run.text_files import AS_LIST, Records
 LOOKED_AT = 20
 """Rows at the start of a source by which its format is found."""
 
-JSON_KEYS = ("messages", "conversations", "chosen", "rejected", "history", "tools", "prompt", "completion", "text")
+JSON_KEYS = ("messages", "conversations", "chosen", "rejected", "rejected_response", "rejected_messages", "history", "tools", "prompt", "completion", "text")
 """Columns of a table whose cells may be JSON: a cell has text only. Only a list or an object counts, so that a text that looks like a number stays one."""
 
 

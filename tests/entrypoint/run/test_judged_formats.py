@@ -112,3 +112,10 @@ def test_a_mistyped_column_is_named(tmp_path: Path, columns: dict[str, str], for
 def test_a_column_of_few_rows_is_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"q": "q", "a": "a"}))
     assert isinstance(find_layout(tmp_path, "/a.jsonl", "completion", {"prompt": "q", "completion": "a", "system": "context"}), Layout)
+
+
+@pytest.mark.parametrize("name", ["rejected", "rejected_response", "rejected_messages"])
+def test_a_cell_of_a_table_that_holds_turns_is_no_text(name: str) -> None:
+    row = check({"messages": json.dumps([ASKED, SAID]), name: json.dumps([ASKED, OTHER])}, "x", Layout("preference", "", {}))
+    assert isinstance(row, Row)
+    assert row.rejected == (ASKED, OTHER)
