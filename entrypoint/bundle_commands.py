@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from entrypoint.bundle import make as bundles
+from entrypoint.bundle.papers import refused
 from entrypoint.chain import read_spec
 from entrypoint.options import spec_argument
 from schemas.errors import UsageError
@@ -28,6 +29,8 @@ def bundle(spec: Path, folder: Path, key: Path, part_size: str, since: Path | No
     if not found:
         raise UsageError(f"--part-size: {part_size!a} is no size", "as 4GiB or 700MiB")
     number = bundles.make(spec, read_spec(spec), Path.cwd(), folder, key, int(found[1]) * UNITS[found[2]], since)
+    for reason in refused(folder / "written"):
+        click.echo(f"warning: fetch will refuse a model of this bundle: {reason}", err=True)
     click.echo(f"{folder}: bundle {number}; over there: sh load.sh --signers FILE")
 
 

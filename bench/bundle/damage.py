@@ -62,7 +62,14 @@ def kinds(bundle: Path) -> dict[str, str]:
         elif word == "piece":
             pieces.setdefault(item, []).append(rest)
     layers = sorted(pieces["image"], key=lambda name: (bundle / name).stat().st_size)
-    wanted = ("models/smollm2-135m-instruct.gguf", "data/harbor/train.jsonl", "spec.yaml", "compose/images.lock.yaml", "sbom/scan.json", "caisson-source.tar")
+    wanted = (
+        "models/smollm2-135m-instruct.gguf",
+        "data/harbor/train.jsonl",
+        "spec.yaml",
+        "compose/images.lock.yaml",
+        "sbom/scan.json",
+        "caisson-0.1.0-py3-none-any.whl",
+    )
     return {"largest layer": layers[-1], "smallest piece of an image": layers[0], **{name: pieces[name][0] for name in wanted}, "load.sh": "load.sh"}
 
 

@@ -1,10 +1,8 @@
 """What goes into a bundle, and its signed manifest: lines that a shell can read."""
 
-import io
 import json
 import re
 import subprocess
-import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,14 @@ from entrypoint import __version__
 from entrypoint.bundle import images
 from entrypoint.bundle.papers import papers
 from entrypoint.bundle.parts import Part, Parts, read, sum_of
+from entrypoint.bundle.wheel import build_wheel
+from entrypoint.plan.suites import own_suites
 from schemas.errors import MachineError, UsageError
+from schemas.plugins import KINDS, is_file, split_code
 from schemas.spec import Spec
 
 CARRIED = ("compose.yaml", "compose", "specs", "docs", "demo", "LICENSE", "README.md", "CHANGELOG.md", "setup")
-SOURCE = ("entrypoint", "schemas", "pyproject.toml", "LICENSE")
+HUBS = ("hf://", "ms://")
 PLAIN = re.compile(r"[A-Za-z0-9._+@=,/-]+")
 LOCK = "compose/images.lock.yaml"
 
@@ -42,7 +43,7 @@ def make(spec_file: Path, spec: Spec, root: Path, bundle: Path, key: Path, size:
     bundle.mkdir(parents=True, exist_ok=True)
     parts, lines = Parts(bundle, size), list[str]()
     made = _written(bundle, root, services, found, {to: sum_of(path) for to, path in files.items()})
-    places = {path: root / path for path in _sources(spec.model_dump(mode="json")) if path.startswith("models/")}
+    places = {path: root / path for path in carried_sources(spec) if path.startswith("models/")}
     made |= papers(found, places, spec, bundle / "written")
     for image in found:
         line = f"image {image.id} {image.bytes} {image.name}"
@@ -74,7 +75,7 @@ def _pieces(stored: list[Part]) -> list[str]:
 
 def _files(spec_file: Path, spec: Spec, root: Path) -> dict[str, Path]:
     """Where each file goes on the other side, and where it is here."""
-    wanted = [root / name for name in CARRIED] + [root / path for path in _sources(spec.model_dump(mode="json"))]
+    wanted = [root / name for name in CARRIED] + [root / path for path in carried_sources(spec)]
     found: dict[str, Path] = {"spec.yaml": spec_file}
     for place in wanted:
         inside = [place] if place.is_file() else [path for path in sorted(place.rglob("*")) if path.is_file()]
@@ -87,13 +88,27 @@ def _files(spec_file: Path, spec: Spec, root: Path) -> dict[str, Path]:
     return found
 
 
+def carried_sources(spec: Spec) -> list[str]:
+    """Every path below /models and /data that a spec names, from the checkout's root, in one order. Raises UsageError for what cannot be carried."""
+    for suite in own_suites(spec):
+        if suite.source.startswith(HUBS):
+            raise UsageError(
+                f"evaluate.suites: the rows of {suite.name} are at {suite.source}, which the other side cannot reach",
+                "put them into data/ and name them as /data/...",
+            )
+    code = [split_code(place)[0] for kind in KINDS if (place := getattr(spec.plugins, kind))]
+    if outside := [source for source in code if is_file(source) and not source.startswith(("/data/", "/models/"))]:
+        raise UsageError(f"plugins: {outside[0]} is not below data/ or models/, which are carried", "copy it into data/ and name it as /data/...")
+    return sorted(_sources(spec.model_dump(mode="json", exclude={"plugins"})) | _sources(code))
+
+
 def _sources(value: Any) -> set[str]:
-    """Every path below /models and /data that a spec names, from the checkout's root. Raises UsageError for a hub and for a pattern."""
+    """Every path below /models and /data in a value, however deep. Raises UsageError for a hub and for a pattern."""
     if isinstance(value, dict | list):
         return set().union(*map(_sources, value.values() if isinstance(value, dict) else value))
     if not isinstance(value, str):
         return set()
-    if value.startswith(("hf://", "ms://")):
+    if value.startswith(HUBS):
         raise UsageError(f"{value} is at a hub, which the other side cannot reach", "put it into models/ or data/ and name it as /models/... or /data/...")
     if not value.startswith(("/models/", "/data/")):
         return set()
@@ -103,7 +118,7 @@ def _sources(value: Any) -> set[str]:
 
 
 def _written(bundle: Path, root: Path, services: dict[str, str], found: list[images.Image], sums: dict[str, str]) -> dict[str, Path]:
-    """Files that are made for the other side: the images' lock, the Compose file that reads it, the program's source, the provenance."""
+    """Files that are made for the other side: the images' lock, the Compose file that reads it, the program's wheel, the provenance."""
     folder = bundle / "written"
     folder.mkdir(exist_ok=True)
     lock = "".join(f'  {name}: {{ image: "sha256:{id}", pull_policy: never }}\n' for name, id in sorted(services.items()))
@@ -115,24 +130,13 @@ def _written(bundle: Path, root: Path, services: dict[str, str], found: list[ima
             "compose.yaml: its include has no `path: [...]` to which the images' lock can be added", "take compose.yaml as it is in the repository"
         )
     (folder / "compose").write_text(pinned)
-    (folder / "source").write_bytes(_archive(root))
+    wheel = build_wheel(root, folder / "wheel")
     subjects = [{"name": i.name, "digest": {"sha256": i.id}} for i in found] + [{"name": n, "digest": {"sha256": s}} for n, s in sums.items()]
     build = {"buildType": "https://caisson.invalid/bundle/1", "externalParameters": {"spec": "spec.yaml"}, "internalParameters": {"caisson": __version__}}
     predicate = {"buildDefinition": build, "runDetails": {"builder": {"id": f"caisson/{__version__}"}}}
     kind = {"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://slsa.dev/provenance/v1"}
     (folder / "provenance").write_text(json.dumps({**kind, "subject": subjects, "predicate": predicate}, indent=1) + "\n")
-    return {LOCK: folder / "lock", "compose.yaml": folder / "compose", "caisson-source.tar": folder / "source", "provenance.json": folder / "provenance"}
-
-
-def _archive(root: Path) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for path in sorted(path for name in SOURCE for path in ([root / name] if (root / name).is_file() else (root / name).rglob("*"))):
-            if path.is_file() and "__pycache__" not in path.parts:
-                entry = tarfile.TarInfo(str(path.relative_to(root)))
-                entry.size, entry.mode = path.stat().st_size, 0o644
-                archive.addfile(entry, io.BytesIO(path.read_bytes()))
-    return out.getvalue()
+    return {LOCK: folder / "lock", "compose.yaml": folder / "compose", wheel.name: wheel, "provenance.json": folder / "provenance"}
 
 
 def _sign(bundle: Path, text: str, key: Path) -> None:

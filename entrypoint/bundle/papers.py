@@ -43,3 +43,8 @@ def scanned(to: str, path: Path, trust_remote_code: bool) -> dict[str, Any]:
         return report | {"files": [path.name]}
     except CaissonError as error:
         return report | {"refused": str(error)}
+
+
+def refused(folder: Path) -> list[str]:
+    """Why fetch will refuse models of the bundle whose papers were written into `folder`; empty where it takes them all."""
+    return [report["refused"] for report in json.loads((folder / "scan").read_text()) if report["refused"]]

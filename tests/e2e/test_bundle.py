@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 import uuid
@@ -22,6 +23,16 @@ from schemas.load import load
 pytestmark = pytest.mark.e2e
 LOAD = Path(__file__).parents[2] / "entrypoint" / "bundle" / "load.sh"
 SPEC = "spec: 1\nname: tiny\nmodel: {source: /models/m}\ndata: {train: [{source: /data/rows.jsonl}]}\nmethod: {kind: sft}\n"
+SPEC += "plugins: {loss: '/data/code.py:loss'}\n"
+PROJECT = """[project]
+name = "caisson"
+version = "0.1.0"
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[tool.setuptools]
+packages = ["entrypoint"]
+"""
 
 
 def _key(folder: Path, name: str) -> Path:
@@ -40,10 +51,10 @@ class Site:
             "compose/a.yaml": f"services:\n  one: {{image: '{self.name}', command: [/x], network_mode: none}}\n",
             "models/m/weights": "w" * 5000,
             "data/rows.jsonl": "row\n" * 100,
+            "data/code.py": "def loss(): pass\n",
             "spec.yaml": SPEC,
-            **dict.fromkeys(
-                ("LICENSE", "README.md", "CHANGELOG.md", "specs/a", "docs/a", "setup/a", "demo/a", "pyproject.toml", "entrypoint/a", "schemas/a"), "x\n"
-            ),
+            "pyproject.toml": PROJECT,
+            **dict.fromkeys(("LICENSE", "README.md", "CHANGELOG.md", "specs/a", "docs/a", "setup/a", "demo/a", "entrypoint/a", "schemas/a"), "x\n"),
         }.items():
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text(text)
@@ -239,3 +250,23 @@ def test_an_upgrade_and_the_way_back_are_one_command_each_and_keep_what_was_made
     assert (site.to / "made-here").read_text() == "an artifact" and site.has_image()  # the newer image is still there
     assert site.load(newer)[0] == 0 and site.pinned() == site.id
     subprocess.run(["docker", "rmi", "-f", first], capture_output=True)
+
+
+def test_a_bundle_that_is_killed_again_and_again_is_the_one_that_was_never_stopped(site):
+    code = "import sys; from pathlib import Path as P; from entrypoint.bundle.make import make; from schemas.load import load; a = [*map(P, sys.argv[1:])]"
+    code += "; make(a[0] / 'spec.yaml', load((a[0] / 'spec.yaml').read_text()), a[0], a[1], a[2], 2048, None)"
+    assert site.load()[0] == 0  # so that the image is there again, by the same id
+    again = site.folder / "again"
+    argv = [sys.executable, "-c", code, str(site.root), str(again), str(site.key)]
+    killed = 0
+    for moment in (0.6, 1.2, 1.8, 2.2, 2.6, None):
+        with subprocess.Popen(argv, cwd=LOAD.parents[2], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(moment)
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
+                killed += 1
+        if (again / "manifest").exists():
+            break
+    whole, resumed = ([line for line in (folder / "manifest").read_text().splitlines() if not line.startswith("number ")] for folder in (site.bundle, again))
+    assert killed >= 2 and whole == resumed

@@ -1,10 +1,20 @@
 import pytest
 
-from entrypoint.bundle.make import _files, _has, _number, _sources, _written
+from entrypoint.bundle.make import _files, _has, _number, _sources, _written, carried_sources
 from schemas.errors import MachineError, UsageError
 from schemas.load import load
 
 SPEC = "spec: 1\nname: tiny\nmodel: {source: /models/m}\ndata: {train: [{source: /data/r.jsonl}]}\nmethod: {kind: sft}\n"
+
+PROJECT = """[project]
+name = "caisson"
+version = "0.1.0"
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[tool.setuptools]
+packages = ["schemas", "entrypoint"]
+"""
 
 
 @pytest.fixture
@@ -12,9 +22,10 @@ def root(tmp_path):
     for name in ("compose", "specs", "docs", "demo", "setup", "models/m", "entrypoint", "schemas"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "a").write_text("x")
-    for name in ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "data/r.jsonl", "spec.yaml"):
+    for name in ("LICENSE", "README.md", "CHANGELOG.md", "data/r.jsonl", "spec.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "compose.yaml").write_text("include:\n  - path: [compose/a.yaml]\n")
     return tmp_path
 
@@ -61,3 +72,21 @@ def test_lines_are_found_whole_or_by_their_words():
 def test_a_file_that_is_no_manifest_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no bundle's manifest"):
         _number(tmp_path, "anything\n")
+
+
+def test_files_of_plug_ins_are_carried_and_installed_ones_are_left_to_the_image(root):
+    (root / "data/focal.py").write_text("x")
+    spec = load(SPEC + "plugins: {loss: '/data/focal.py:focal', callback: 'package.module:Stop'}\n")
+    assert carried_sources(spec) == ["data/focal.py", "data/r.jsonl", "models/m"]
+    assert "data/focal.py" in _files(root / "spec.yaml", spec, root)
+
+
+def test_a_plug_in_that_lies_elsewhere_is_refused():
+    with pytest.raises(UsageError, match=r"focal\.py is not below data/"):
+        carried_sources(load(SPEC + "plugins: {loss: 'code/focal.py:focal'}\n"))
+
+
+def test_a_suite_whose_rows_are_at_a_hub_is_refused_by_its_name():
+    suites = "evaluate: {suites: [{name: quiz, kind: questions, source: 'hf://a/b'}]}\n"
+    with pytest.raises(UsageError, match="the rows of quiz are at hf://a/b"):
+        carried_sources(load(SPEC + suites))

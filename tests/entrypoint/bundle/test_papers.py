@@ -1,7 +1,7 @@
 import json
 import struct
 
-from entrypoint.bundle.papers import papers, scanned
+from entrypoint.bundle.papers import papers, refused, scanned
 from schemas.load import load
 
 SPEC = "spec: 1\nname: tiny\nmodel: {source: /models/m}\ndata: {train: [{source: /data/r.jsonl}]}\nmethod: {kind: sft}\n"
@@ -35,4 +35,8 @@ def test_a_file_that_is_no_gguf_is_reported(tmp_path):
 def test_the_report_has_its_place_in_the_bundle(tmp_path):
     written = papers([], {"models/m": _model(tmp_path / "m")}, load(SPEC), tmp_path)
     assert [one["model"] for one in json.loads(written["sbom/scan.json"].read_text())] == ["models/m"]
+    assert refused(tmp_path) == []
+    (tmp_path / "m" / "x.py").write_text("1")
+    papers([], {"models/m": tmp_path / "m"}, load(SPEC), tmp_path)
+    assert "x.py is Python code" in refused(tmp_path)[0]
     assert set(written) == {"sbom/scan.json", "sbom/doubtful.txt"}
