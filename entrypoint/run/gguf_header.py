@@ -15,6 +15,8 @@ SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "
 STRING, ARRAY = 8, 9
 ALIGNMENT, ALIGNMENT_KEY = 32, "general.alignment"
 MOST_DIMENSIONS = 4
+MOST_NAME = 65_535
+"""Bytes of a key, of which the format says so, and of a tensor's name, which it holds to 64: longer ones are never read into memory."""
 
 BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40), 10: (256, 84), 11: (256, 110), 12: (256, 144),
@@ -71,7 +73,10 @@ class _Header:
         return struct.unpack(f"<{kind}", self.take(struct.calcsize(f"<{kind}")))[0]
 
     def text(self) -> bytes:
-        return self.take(self.number("Q"))
+        length = self.number("Q")
+        if length > MOST_NAME:
+            raise BadGguf(f"it has a name of {length} bytes, the format has at most {MOST_NAME}")
+        return self.take(length)
 
     def value(self, kind: int, inside: bool = False) -> Any:
         """A number; None for what this check has no use for."""
