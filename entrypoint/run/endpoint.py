@@ -27,14 +27,17 @@ class Unanswered(Exception):
 
 
 class Endpoint:
-    """One model of an OpenAI-compatible server. Used by several threads. `retried` counts requests that were sent again."""
+    """One model of an OpenAI-compatible server. Used by several threads.
+
+    `retried` counts requests that were sent again, `given_up` those that got no answer in all their tries; `reason` is why the last of these did not.
+    """
 
     def __init__(self, url: str, key: str | None, model: str, *, requests: int = 8, answer_seconds: float = ANSWER_SECONDS, tries: int = TRIES):
         self.url, self.key, self.model, self.tries, self.answer_seconds = url.rstrip("/"), key, model, tries, answer_seconds
         limits = httpx.Limits(max_connections=requests, max_keepalive_connections=requests)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.client = httpx.Client(headers=headers, limits=limits, timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS), trust_env=False)
-        self.retried = 0
+        self.retried, self.given_up, self.reason = 0, 0, ""
         self.lock = threading.Lock()
 
     def close(self) -> None:
@@ -66,7 +69,11 @@ class Endpoint:
                 return self._read(answer)
             if status < 500 and status not in BUSY:
                 break
-        raise Unanswered(f"HTTP {status}: {self.one_line(said)}" if status else self.one_line(said), status)
+        unanswered = Unanswered(f"HTTP {status}: {self.one_line(said)}" if status else self.one_line(said), status)
+        if not status or status >= 500 or status in BUSY:
+            with self.lock:
+                self.given_up, self.reason = self.given_up + 1, unanswered.what
+        raise unanswered
 
     def _send(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """One answer, whole. Raises httpx.ReadTimeout for one that takes too long, be it a byte at a time."""

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from entrypoint.run.endpoint import Endpoint
-from entrypoint.run.evaluation import Told, check_answered, make_report, write_report, write_results
+from entrypoint.run.evaluation import Told, check_answered, check_given_up, make_report, write_report, write_results
 from entrypoint.run.events import Events, say
 from entrypoint.run.leaf import run_leaf, versions
 from entrypoint.run.lineage import curves, lineage, recorded
@@ -104,7 +104,7 @@ def ask_side(asking: Asking, job: EvaluateJob, suite: str, side: Side, ask: AskS
         served = asking.want(side)
         endpoint = Endpoint(served.url, asking.key(), served.served_name, requests=job.requests)
         try:
-            result = ask(endpoint, side, served, _progress(asking, served, suite, side))
+            result = ask(endpoint, side, served, _progress(asking, served, suite, side, endpoint, job.most_unanswered))
         except EngineLost:
             say(f"  {side}: {suite}: the engine was lost, and all is asked again")
             continue
@@ -134,13 +134,14 @@ def _kept(training: Manifest | None) -> object:
     return training.summary.get("weights_of_step") if training else None
 
 
-def _progress(asking: Asking, served: SideTold, suite: str, side: Side) -> Callable[[int, int], None]:
+def _progress(asking: Asking, served: SideTold, suite: str, side: Side, endpoint: Endpoint, most: float) -> Callable[[int, int], None]:
     start = shown = time.monotonic()
 
     def tell(done: int, of: int) -> None:
         nonlocal shown
         if not asking.is_still(served):
             raise EngineLost
+        check_given_up(suite, side, endpoint.given_up, of, most, endpoint.reason)
         now = time.monotonic()
         if done == of or now - shown > SHOW_SECONDS:
             shown = now

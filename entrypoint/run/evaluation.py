@@ -63,6 +63,9 @@ def warnings(suites: Sequence[Suite], scores: Sequence[Score]) -> tuple[str, ...
     return tuple(found)
 
 
+SEE_TO_ENGINE = "see to the engine: `docker compose logs sides`; the same command asks this suite again and keeps what is answered"
+
+
 def check_answered(result: SuiteResult, most: float) -> SuiteResult:
     """The result, where enough of it is answered. Raises StepFailed with the commonest reason, and GateRefused for a suite without a question."""
     count = len(result.questions)
@@ -74,9 +77,19 @@ def check_answered(result: SuiteResult, most: float) -> SuiteResult:
         raise StepFailed(
             f"evaluate: {result.suite}: {len(missing):,} of {count:,} questions have no answer of the {result.side} model, {most:.0%} may be missing; "
             f"{times:,} times: {why}",
-            "see to the engine: `docker compose logs sides`; the same command asks this suite again and keeps what is answered",
+            SEE_TO_ENGINE,
         )
     return result
+
+
+def check_given_up(suite: str, side: str, given_up: int, count: int, most: float, reason: str) -> None:
+    """Raise StepFailed as soon as more requests failed than questions may stay without an answer: four tries of each of the others would not mend it."""
+    if given_up > most * count:
+        raise StepFailed(
+            f"evaluate: {suite}: {given_up:,} requests to the {side} model failed in all their tries, and of {count:,} questions {most:.0%} may stay without an "
+            f"answer; the last one: {reason}",
+            SEE_TO_ENGINE,
+        )
 
 
 def write_results(folder: Path, result: SuiteResult) -> Path:

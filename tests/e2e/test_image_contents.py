@@ -33,3 +33,9 @@ def test_bill_of_materials(image: str) -> None:
 def test_nothing_lends_rights(image: str) -> None:
     command = [*HELD, "--user", "0", "--entrypoint", "find", f"caisson/{image}", "/", "-xdev", "-perm", "/6000", "-type", "f"]
     assert subprocess.run(command, capture_output=True, text=True).stdout == ""
+
+
+@each_image
+def test_nothing_was_left_in_its_home(image: str) -> None:
+    command = [*HELD, "--entrypoint", "find", f"caisson/{image}", "/tmp", "-xdev", "-type", "f"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""  # an installation number of MLflow's, for one
