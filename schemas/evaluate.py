@@ -29,8 +29,8 @@ class Evaluate(Section):
     """Suites against the served model."""
 
     suites: Suites = ()
-    """What is asked beside the validation rows: rows of your own as mappings with `kind`, `name` and `source`. Benchmarks by their names, such as mmlu, are
-    known and not built yet."""
+    """What is asked beside the validation rows: benchmarks by their names, such as mmlu, or as mappings with `kind: benchmark`, and rows of your
+    own as mappings with `kind`, `name` and `source`."""
 
     gate: dict[str, Condition] = Field(default_factory=dict)
     """Conditions that must hold before a model is promoted, by metric: `quiz: ">= base - 1%"`, `own.exact_match: ">= 0.9 and >= base"`. A bound is a
@@ -38,4 +38,4 @@ class Evaluate(Section):
 
     def suite_metrics(self) -> dict[str, tuple[str, ...]]:
         """Every suite by the name that a gate calls it, with its further metrics; the run's own validation rows apart."""
-        return {name_of(suite): () if isinstance(suite, str) else FURTHER[suite.kind] for suite in self.suites}
+        return {name_of(suite): FURTHER["benchmark" if isinstance(suite, str) else suite.kind] for suite in self.suites}

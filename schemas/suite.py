@@ -8,15 +8,14 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Auto, Many, Record, Section
+from schemas.benchmarks import BENCHMARK_DATA, BENCHMARKS
 from schemas.evaluation import OWN
 from schemas.model import RowSource
-
-BENCHMARKS = ("mmlu", "ceval", "cmmlu", "gsm8k", "ifeval", "humaneval", "bbh", "truthful_qa", "arc", "hellaswag", "mmmu")
-"""Names that EvalScope has."""
 
 FURTHER: dict[str, tuple[str, ...]] = {
     "choice": ("accuracy", "unreadable", "unfinished"),
     "questions": ("exact_match", "token_f1", "refusal", "repetition", "unfinished"),
+    "benchmark": ("accuracy", "unfinished"),
 }
 """What a suite of each kind measures."""
 
@@ -113,12 +112,37 @@ class Questions(OwnRows):
     """What the suite's score is: the same words, or the share of words that both have. The other is measured too."""
 
 
+class Benchmark(Section):
+    """A benchmark by its name, where more than the name is to be said."""
+
+    kind: Literal["benchmark"]
+    """benchmark: put and scored by EvalScope's adapter of that name."""
+
+    name: Annotated[str, AfterValidator(check_benchmark)]
+    """mmlu, ceval, cmmlu, gsm8k, bbh, truthful_qa, arc or hellaswag."""
+
+    source: Auto[RowSource] = None
+    """Its questions, as the data set has them: a folder, hf://ORG/NAME or ms://ORG/NAME. auto: /data/benchmarks/NAME."""
+
+    subsets: Many[str] = ()
+    """Parts of it, such as subjects. All where none is named."""
+
+    limit: Auto[Annotated[int, Field(ge=1)]] = None
+    """Questions of each part at most, the first ones, as EvalScope counts them. auto: all."""
+
+    examples: Auto[Annotated[int, Field(ge=0, le=32)]] = None
+    """Solved examples in front of each question. auto: as many as EvalScope puts there."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=131_072)] = 1024
+    """Room for an answer with its reasoning."""
+
+
 def _form(value: Any) -> str:
     return "section" if isinstance(value, dict | Section) else "name"
 
 
 Suite = Annotated[
-    Annotated[str, AfterValidator(check_benchmark), Tag("name")] | Annotated[Choice | Questions, Discriminator("kind"), Tag("section")],
+    Annotated[str, AfterValidator(check_benchmark), Tag("name")] | Annotated[Choice | Questions | Benchmark, Discriminator("kind"), Tag("section")],
     Discriminator(_form),
 ]
 """The name of a benchmark, or a mapping with `kind`."""
@@ -127,6 +151,11 @@ Suite = Annotated[
 def name_of(suite: Any) -> str:
     """What the gate and the report call it."""
     return suite if isinstance(suite, str) else str(suite.name)
+
+
+def source_of(suite: Choice | Questions | Benchmark) -> str:
+    """Where its questions come from."""
+    return suite.source or f"{BENCHMARK_DATA}/{suite.name}"
 
 
 def check_named_once(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -141,10 +170,10 @@ Suites = Annotated[Many[Suite], AfterValidator(check_named_once)]
 
 
 class SuiteJob(Record):
-    """One suite of the user's own rows, everything decided."""
+    """One suite, everything decided."""
 
     name: str
-    kind: Literal["choice", "questions"]
+    kind: Literal["choice", "questions", "benchmark"]
     source: str
     """As the spec names it, for messages and the report."""
 
@@ -160,3 +189,9 @@ class SuiteJob(Record):
     seed: int
     requests: int
     """At once."""
+
+    subsets: tuple[str, ...] = ()
+    """Of a benchmark: parts; empty for all."""
+
+    examples: int | None = None
+    """Of a benchmark: in front of each question; None: EvalScope's own number."""

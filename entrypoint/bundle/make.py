@@ -12,10 +12,11 @@ from entrypoint.bundle import images
 from entrypoint.bundle.papers import papers
 from entrypoint.bundle.parts import Part, Parts, read, sum_of
 from entrypoint.bundle.wheel import build_wheel
-from entrypoint.plan.suites import own_suites
+from entrypoint.plan.suites import suite_sources, wanted_suites
 from schemas.errors import MachineError, UsageError
 from schemas.plugins import KINDS, is_file, split_code
 from schemas.spec import Spec
+from schemas.suite import source_of
 
 CARRIED = ("compose.yaml", "compose", "specs", "docs", "demo", "LICENSE", "README.md", "CHANGELOG.md", "setup")
 HUBS = ("hf://", "ms://")
@@ -90,16 +91,16 @@ def _files(spec_file: Path, spec: Spec, root: Path) -> dict[str, Path]:
 
 def carried_sources(spec: Spec) -> list[str]:
     """Every path below /models and /data that a spec names, from the checkout's root, in one order. Raises UsageError for what cannot be carried."""
-    for suite in own_suites(spec):
-        if suite.source.startswith(HUBS):
+    for suite in wanted_suites(spec):
+        if (source := source_of(suite)).startswith(HUBS):
             raise UsageError(
-                f"evaluate.suites: the rows of {suite.name} are at {suite.source}, which the other side cannot reach",
+                f"evaluate.suites: the rows of {suite.name} are at {source}, which the other side cannot reach",
                 "put them into data/ and name them as /data/...",
             )
     code = [split_code(place)[0] for kind in KINDS if (place := getattr(spec.plugins, kind))]
     if outside := [source for source in code if is_file(source) and not source.startswith(("/data/", "/models/"))]:
         raise UsageError(f"plugins: {outside[0]} is not below data/ or models/, which are carried", "copy it into data/ and name it as /data/...")
-    return sorted(_sources(spec.model_dump(mode="json", exclude={"plugins"})) | _sources(code))
+    return sorted(_sources(spec.model_dump(mode="json", exclude={"plugins"})) | _sources(code) | _sources(list(suite_sources(spec))))
 
 
 def _sources(value: Any) -> set[str]:

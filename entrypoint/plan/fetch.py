@@ -6,6 +6,7 @@ from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.plugins import OF_PREPARE, OF_TRAIN, code_sources
 from entrypoint.plan.step import make_step
 from entrypoint.plan.suites import suite_sources
+from schemas.benchmarks import BENCHMARK_DATA, FETCHED_FROM
 from schemas.data import NAMED_TEMPLATES, Rows
 from schemas.errors import MachineError, UsageError
 from schemas.facts import Facts, SourceFacts
@@ -71,6 +72,12 @@ def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
             found = facts.sources.get(source)
             if found and found.kind == "missing" and role == "plugins" and not is_file(source):
                 raise MachineError(f"plugins: the module {source} is not installed here", "install its package in the image of train, or name a file")
+            if found and found.kind == "missing" and role == "evaluate.suites" and (benchmark := _benchmark_at(source)):
+                raise MachineError(
+                    f"evaluate.suites: the questions of {benchmark} are not at {source}",
+                    f"where a network is, write {{kind: benchmark, name: {benchmark}, source: {FETCHED_FROM[benchmark]}}} and run "
+                    "`docker compose run --rm fetch`; or copy that data set's files into the folder, ./data of the host being /data",
+                )
             if found and found.kind == "missing":
                 raise UsageError(
                     f"{where}: {source} is not there",
@@ -80,6 +87,12 @@ def refuse_absent(steps: Sequence[Step], facts: Facts) -> None:
                 raise MachineError(
                     f"{where}: {source}: {found.fault}", "name a folder with what is wanted and nothing else, readable for uid 10001 (chmod -R a+rX)"
                 )
+
+
+def _benchmark_at(source: str) -> str:
+    """The benchmark whose usual place this is; empty for any other source."""
+    folder, _, name = source.rpartition("/")
+    return name if folder == BENCHMARK_DATA and name in FETCHED_FROM else ""
 
 
 def row_sources(spec: Spec) -> tuple[str, ...]:

@@ -1,13 +1,14 @@
 """Sections that may be written already and that this version cannot carry out: refused by name before anything runs."""
 
+from entrypoint.plan.suites import wanted_suites
+from schemas.benchmarks import FETCHED_FROM, NOT_ASKED
 from schemas.errors import UsageError
 from schemas.spec import Spec
+from schemas.suite import Benchmark
 
 
 def refuse_unbuilt(spec: Spec) -> None:
     """Raise UsageError for wishes that would otherwise be passed over in silence."""
-    if benchmarks := [suite for suite in spec.evaluate.suites if isinstance(suite, str)]:
-        raise UsageError(
-            f"evaluate.suites: benchmarks are not built yet in this version: {', '.join(benchmarks)}",
-            "leave them out; rows of your own are asked: {kind: choice, name: ..., source: ...}, or kind: questions",
-        )
+    for suite in wanted_suites(spec):
+        if isinstance(suite, Benchmark) and suite.name in NOT_ASKED:
+            raise UsageError(f"evaluate.suites: {suite.name} is not built in this version: {NOT_ASKED[suite.name]}", f"asked are {', '.join(FETCHED_FROM)}")

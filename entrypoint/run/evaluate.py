@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from entrypoint.run.benchmarks.asking import ask_benchmark, look_at_benchmark
 from entrypoint.run.endpoint import Endpoint
 from entrypoint.run.evaluation import Told, check_answered, check_given_up, make_report, write_report, write_results
 from entrypoint.run.events import Events, say
@@ -85,7 +86,10 @@ def suites_of(task: Task) -> dict[str, AskSuite]:
 
 
 def _asking(suite: SuiteJob, rows: Path) -> AskSuite:
-    """How a suite of the user's own rows is asked. Raises UsageError for a row that is none: before an engine is started."""
+    """How a suite is asked. Raises UsageError for a row that is none, MachineError for a benchmark without its questions: before an engine is started."""
+    if suite.kind == "benchmark":
+        say(f"  {suite.name}: {look_at_benchmark(suite, rows):,} questions")
+        return lambda endpoint, side, served, tell: ask_benchmark(suite, rows, endpoint, side, tell)
     read_suite(suite, rows)
     return lambda endpoint, side, served, tell: run_suite(suite, rows, endpoint, side, tell)
 

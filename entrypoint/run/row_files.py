@@ -35,6 +35,11 @@ def read_files(folder: Path, source: str, place: Place | None = None) -> Records
             yield record
 
 
+def read_file(path: Path, shown: str) -> Records:
+    """Every row of one file."""
+    return _read(path, shown, 0)
+
+
 def _read(path: Path, shown: str, skip: int) -> Records:
     kind = kind_of(path.name)
     if not kind:

@@ -28,6 +28,7 @@ inside "${IMAGE:-train}" "image and not serving${LONG:-${all:+ and not long}}" "
 if [ -n "$all" ]; then inside serve-vllm "image and serving" tests/entrypoint/plan/test_engine_parsers.py tests/entrypoint/run/test_serve_refused.py
 elif [ -z "${LONG:-}" ]; then inside serve-vllm "image and serving" "$@"; fi
 [ -z "$all" ] || inside export "image and not serving" tests/entrypoint/run/test_compress.py    # llm-compressor is in this one alone
+[ -z "$all" ] || inside evaluate "image and not serving" tests/entrypoint/run/benchmarks    # EvalScope is in this one alone
 # LMDeploy's image is for CUDA and has what runs without a GPU tested where it has been built.
 if docker image inspect "${REGISTRY:-caisson}/serve-lmdeploy:${TAG:-dev}-cuda" >/dev/null 2>&1; then
     ACCELERATOR=cuda inside serve-lmdeploy "image and lmdeploy" tests/entrypoint/plan/test_engine_parsers.py tests/entrypoint/run/test_*lmdeploy*.py

@@ -13,6 +13,9 @@ ROWS = "kind: questions, source: /q.jsonl"
     "suites, said",
     [
         ("[mmul]", "`mmul` is no benchmark\n    did you mean `mmlu`?"),
+        ("[{kind: benchmark, name: hellaswog}]", "`hellaswog` is no benchmark\n    did you mean `hellaswag`?"),
+        ("[mmlu, {kind: benchmark, name: mmlu}]", "names mmlu twice"),
+        ("[mmlu]\n  gate: {mmlu.acuracy: '>= 0.5'}", "did you mean `mmlu.accuracy`?"),
         (f"[{{{ROWS}, name: own}}]", "`own` is the suite of the validation rows"),
         (f"[{{{ROWS}, name: mmlu}}]", "`mmlu` is the name of a benchmark"),
         (f"[{{{ROWS}, name: a}}, {{{ROWS}, name: a}}]", "names a twice"),

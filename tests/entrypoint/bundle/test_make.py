@@ -90,3 +90,7 @@ def test_a_suite_whose_rows_are_at_a_hub_is_refused_by_its_name():
     suites = "evaluate: {suites: [{name: quiz, kind: questions, source: 'hf://a/b'}]}\n"
     with pytest.raises(UsageError, match="the rows of quiz are at hf://a/b"):
         carried_sources(load(SPEC + suites))
+
+
+def test_a_benchmark_that_names_no_source_is_carried_from_its_usual_place() -> None:
+    assert "data/benchmarks/gsm8k" in carried_sources(load(SPEC + "evaluate: {suites: [gsm8k]}\n"))

@@ -81,6 +81,13 @@ def test_a_source_that_is_not_there_is_refused_before_anything_is_written() -> N
     refuse_absent(steps[:1], here)
 
 
+def test_missing_questions_of_a_benchmark_are_refused_with_what_brings_them() -> None:
+    here = facts().model_copy(update={"sources": {"/data/benchmarks/gsm8k": SourceFacts(kind="missing")}})
+    with pytest.raises(MachineError, match=r"the questions of gsm8k are not at /data/benchmarks/gsm8k") as refused:
+        refuse_absent(plan_fetch(spec("evaluate: {suites: [gsm8k]}"), here).steps, here)
+    assert "source: hf://openai/gsm8k/main} and run `docker compose run --rm fetch`" in (refused.value.fix or "")
+
+
 def test_a_source_that_cannot_be_read_is_refused_before_anything_is_written() -> None:
     here = facts().model_copy(update={"sources": {"/models/m": SourceFacts(kind="unreadable", fault="/models/m/x cannot be read: Permission denied")}})
     with pytest.raises(MachineError, match=r"model\.source: /models/m: /models/m/x cannot be read: Permission denied"):
