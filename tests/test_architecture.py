@@ -211,6 +211,7 @@ def test_environment_has_few_readers() -> None:
 BROAD = {
     "entrypoint.run.leaf": "the end of a leaf",
     "entrypoint.run.anatomise": "code of any architecture, run without values: what it raises says that this is not known of it",
+    "entrypoint.run.error_form": "whatever an engine raises, its client gets an answer; it is raised again",
     "entrypoint.run.saver": "its thread hands what it catches to the trainer's",
     "entrypoint.run.plugin_code": "whatever a user's code raises is the user's to see; what comes from elsewhere goes on",
     "entrypoint.run.tracker_worker": "whatever a tracker's library raises must not end a training",

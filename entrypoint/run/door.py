@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from entrypoint.run.error_form import FIRST_OF_THE_SERVER, ErrorForm
 from schemas.errors import MachineError
 
 SERVED = frozenset(
@@ -22,6 +23,9 @@ CONTROL = frozenset(
     {("GET", "/health"), ("GET", "/metrics"), ("POST", "/tokenize"), ("POST", "/v1/load_lora_adapter"), ("POST", "/v1/unload_lora_adapter")}
 )  # fmt: skip
 """What only the supervisor asks: they show what others ask, or change what is served."""
+
+GATEWAY = b"engine"
+"""The host that the gateway asks for, whatever its client did."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -59,6 +63,7 @@ class Door:
 
     def __init__(self, app: Callable[..., Awaitable[None]]):
         self.app = app
+        self.served = ErrorForm(app)
 
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
         """Pass the request on, or answer it with an error in OpenAI's form."""
@@ -70,9 +75,13 @@ class Door:
             return
         asked = (scope["method"], scope["path"])
         is_served, is_own = _matches(scope)
-        if not (is_served or is_own):
+        if not (is_served or is_own) and (b"host", GATEWAY) in scope["headers"]:  # this server's key has just changed; the client's is right
+            await _refuse(send, 503, "engine_away", "the engine does not answer right now: ask again in a while")
+        elif not (is_served or is_own):
             await _refuse(send, 401, "invalid_api_key", "a valid API key is required: Authorization: Bearer KEY")
-        elif asked in SERVED or (is_own and asked in CONTROL):
+        elif asked in SERVED:
+            await self.served(scope, receive, send)
+        elif is_own and asked in CONTROL:
             await self.app(scope, receive, send)
         else:
             await _refuse(send, 404, "unknown_url", f"{asked[0]} {asked[1]} is not served here")
@@ -89,9 +98,12 @@ def _matches(scope: Message) -> tuple[bool, bool]:
 
 
 async def _refuse(send: Send, status: int, code: str, message: str) -> None:
-    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}).encode()
+    kind = "server_error" if status >= FIRST_OF_THE_SERVER else "invalid_request_error"
+    body = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

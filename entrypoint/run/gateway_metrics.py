@@ -84,6 +84,7 @@ class Metrics:
         """Count what nginx says on a socket in `folder`, and answer GET /metrics on PORT, in threads of their own."""
         folder.mkdir(mode=0o700, exist_ok=True)
         told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        (folder / SOCKET).unlink(missing_ok=True)  # of a process that was killed, where the folder outlived it
         told.bind(str(folder / SOCKET))
         threading.Thread(target=self._count, args=(told,), daemon=True).start()
         metrics = self

@@ -80,7 +80,7 @@ def _name(address: str) -> str:
 def _locations(job: GatewayJob) -> str:
     limits = (
         f"            limit_req zone=rate burst={job.burst} nodelay;\n            limit_conn at_once {job.requests_at_once};\n"
-        "            error_page 401 @e401;\n            error_page 405 @e405;\n            error_page 413 @e413;\n"
+        "            error_page 400 412 /inner/e400;\n            error_page 500 @e500;\n            error_page 401 @e401;\n            error_page 405 @e405;\n            error_page 413 @e413;\n"
         "            error_page 429 @e429;\n            error_page 502 503 504 =503 @e503;\n"
     )
 

@@ -122,6 +122,23 @@ def test_a_wrong_key_is_401_and_an_unknown_model_404(client: openai.OpenAI) -> N
         client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "Hello?"}])
 
 
+def test_errors_of_the_engine_and_the_gateway_are_in_openais_form(project: Project, client: openai.OpenAI) -> None:
+    """Of the real engine: bodies that are no JSON, of other types, and of other models."""
+    post, chat = "POST", {"model": "port-ossley", "messages": [{"role": "user", "content": "Hello?"}]}
+    odd: list[tuple[str, str, object]] = [
+        *((post, f"/v1/{path}", body) for path in ("chat/completions", "completions", "responses") for body in (b"", b"{", b"null", b"[]", b"\xff", b"{}")),
+        *((post, "/v1/chat/completions", {**chat, **more}) for more in ({"max_tokens": -1}, {"temperature": "hot"}, {"messages": 1}, {"tools": "x"}, {"n": 10**9})),
+        (post, "/v1/completions", {"model": "port-ossley", "prompt": "a " * 9000}), (post, "/v1/completions", {"model": "nobody", "prompt": "a"}),
+        ("GET", "/v1/models/%ff", b""), ("GET", "/v1/models/a%25", b""), ("GET", "/v1/none", b""), ("PUT", "/v1/models", b""),
+    ]  # fmt: skip
+    with httpx.Client(base_url=f"http://127.0.0.1:{project.port}", headers={"Authorization": f"Bearer {client.api_key}"}, trust_env=False, timeout=60) as bare:
+        for method, path, body in odd:
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            answer = bare.request(method, path, content=content, headers={"content-type": "application/json"})
+            assert answer.status_code >= 400, (path, body)
+            assert set(answer.json()["error"]) >= {"message", "type", "param", "code"}, (path, body, answer.text)
+
+
 def test_nothing_but_the_openai_endpoints_is_let_in(project: Project, client: openai.OpenAI) -> None:
     base = f"http://127.0.0.1:{project.port}"
     with httpx.Client(trust_env=False, timeout=30) as bare:

@@ -115,8 +115,20 @@ def test_the_engines_own_errors_pass(client: httpx.Client) -> None:
     for status in (400, 404, 422, 500):
         answer = client.post(CHAT, json={"status": status})
         assert (answer.status_code, answer.json()) == (status, {"error": {"message": "the engine's own"}})
-    answer = client.post(CHAT, json={"status": 401})
-    assert answer.status_code == 503 and answer.headers["retry-after"] == "30", "its key has changed; the client's is right"
+
+
+def test_what_nginx_itself_refuses_is_in_openais_form(gateway: Gateway) -> None:
+    key = f"Authorization: Bearer {KEYS['alice']}\r\nHost: a\r\nConnection: close\r\n"
+    for status, text in (
+        (400, f"POST {CHAT} HTTP/1.1\r\n{key}Transfer-Encoding: chunked\r\n\r\nzz\r\n{{}}\r\n0\r\n\r\n"),
+        (501, f"POST {CHAT} HTTP/1.1\r\n{key}Transfer-Encoding: gzip\r\n\r\n{{}}"),
+        (505, f"GET /v1/models HTTP/3.1\r\n{key}\r\n"),
+        (412, f"GET /health HTTP/1.1\r\n{key}If-Unmodified-Since: Mon, 01 Jan 1990 00:00:00 GMT\r\n\r\n"),
+        *((404, f"GET /v1/models/{name} HTTP/1.1\r\n{key}\r\n") for name in ("%ff", "a%25", "%25zz", "%C3%A9")),
+    ):
+        said = raw(gateway, text)
+        assert said.startswith(f"HTTP/1.1 {status} "), said
+        assert set(json.loads(said.partition("\r\n\r\n")[2])["error"]) == {"message", "type", "param", "code"}, said
 
 
 def test_requests_that_could_be_read_in_two_ways(gateway: Gateway) -> None:

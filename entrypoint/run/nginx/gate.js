@@ -63,7 +63,7 @@ function send(r, status, body) {
 
 // GET /v1/models/{id}, which vLLM itself does not have: looked up in its list.
 async function model(r) {
-    const wanted = decodeURIComponent(r.uri.slice('/v1/models/'.length));
+    const wanted = r.uri.slice('/v1/models/'.length);    // nginx has decoded it
     const listed = await r.subrequest('/inner/models', {method: 'GET'});
     if (listed.status !== 200) {
         r.return(503);    // error_page makes the answer

@@ -111,6 +111,28 @@ def test_the_supervisor_s_key_opens_nothing_else(method: str, path: str) -> None
     assert not reached and status(sent) == 404
 
 
+def test_the_gateway_with_the_key_of_before_is_told_to_come_again() -> None:
+    reached, sent = ask("/v1/models", "GET", headers=[(b"host", b"engine"), (b"authorization", b"Bearer old")])
+    sent[0]["headers"] = dict(sent[0]["headers"])
+    assert not reached and status(sent) == 503 and sent[0]["headers"][b"retry-after"] == b"1"
+    assert json.loads(sent[1]["body"])["error"]["code"] == "engine_away"
+
+
+def test_an_engine_s_error_comes_in_openai_s_form() -> None:
+    sent: list[Any] = []
+
+    async def engine(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"detail":"Not Found"}'})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/v1/models", "headers": [(b"authorization", b"Bearer first-key")]}
+    asyncio.run(Door(engine)(scope, None, send))  # type: ignore[arg-type]
+    assert json.loads(sent[1]["body"])["error"]["message"] == "Not Found"
+
+
 def test_websocket_is_closed() -> None:
     reached, sent = ask("/v1/realtime", kind="websocket", authorization=b"Bearer first-key")
     assert not reached

@@ -1,7 +1,13 @@
 """What is counted of nginx's datagrams."""
 
 import re
+import socket
+import time
+from pathlib import Path
 
+import pytest
+
+from entrypoint.run import gateway_metrics
 from entrypoint.run.gateway_metrics import Metrics
 
 PREFIX = "<190>Nov 25 22:00:00 nginx: "
@@ -34,3 +40,17 @@ def test_the_form_is_prometheus_own() -> None:
     metrics.add(PREFIX + "other 404 key=a.b-c 1.5 -")
     for line in metrics.text().splitlines():
         assert re.fullmatch(r'# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [0-9.e+-]+', line), line
+
+
+def test_a_socket_that_a_killed_gateway_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_metrics, "PORT", 0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left:
+        left.bind(str(tmp_path / gateway_metrics.SOCKET))
+    metrics = Metrics()
+    metrics.listen(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.sendto(b"nginx: other 200 key=a 0.1 -", str(tmp_path / gateway_metrics.SOCKET))
+    end = time.monotonic() + 10
+    while not metrics.requests:
+        assert time.monotonic() < end
+        time.sleep(0.01)
