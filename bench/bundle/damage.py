@@ -11,7 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from entrypoint.bundle.make import CARRIED, SOURCE, make
+from entrypoint.bundle.make import CARRIED, make
+from entrypoint.bundle.wheel import SOURCES
 from schemas.load import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +37,7 @@ def key(folder: Path, name: str) -> Path:
 
 def checkout(folder: Path, image: str) -> Path:
     """The repository's files, with a Compose file of this one image."""
-    for name in {*CARRIED, *SOURCE, "models", "data"}:
+    for name in {*CARRIED, *SOURCES, "models", "data"}:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name)
         else:
