@@ -4,7 +4,6 @@ ELSEWHERE = {
     "schemas.evaluate_job": "tests/entrypoint/plan/test_plan_evaluate.py and tests/entrypoint/run/test_sides_asked.py",
     "schemas.benchmarks": "tests/schemas/test_schemas_suite.py and tests/entrypoint/plan/test_plan_suites.py",
     "entrypoint.run.benchmarks.asking": "tests/entrypoint/run/benchmarks/test_put.py starts its process",
-    "entrypoint.evaluate_commands": "needs engines: tests/e2e/test_demo.py, through Compose",
     "entrypoint.run.sides": "needs engines: tests/e2e/test_demo.py, through Compose",
     "entrypoint.__main__": "a few lines; every test that starts `python -m entrypoint` runs them, tests/entrypoint/run/test_child.py stops them early",
     "entrypoint.options": "a few declarations; tests/entrypoint/test_cli.py",
