@@ -7,7 +7,7 @@ from pathlib import Path
 from entrypoint.documents import read_document
 from entrypoint.plan import Inputs, check_served, plan_evaluate, plan_export, plan_fetch, plan_prepare, plan_serve, plan_train, served_step, trained_elsewhere
 from entrypoint.plan.answers import check_way_out
-from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, row_sources, template_file
+from entrypoint.plan.fetch import fetched_roles, places_of, refuse_absent, refuse_config, refuse_unknown, row_sources, template_file
 from entrypoint.plan.plugins import check_code, code_sources
 from entrypoint.plan.resume import resume_decision
 from entrypoint.plan.serve import passed_over
@@ -135,6 +135,7 @@ def with_config(facts: Facts, spec: Spec, path: Path, store: Store) -> Facts:
     known = read_model(path, store.root)
     if known is None:
         raise UsageError(f"--config: {path} is no config.json that can be read", "name the file that lies beside a model's weights, or their folder")
+    refuse_config(known, f"--config: {path}")
     return facts.model_copy(update={"models": {**facts.models, spec.model.source: known}})
 
 
@@ -216,6 +217,7 @@ def foresee(chain: Chain, store: Store, *, fetch_itself: bool = False) -> Chain:
             if not there and step.job.stage == "fetch":
                 refuse_absent([step], chain.facts)
                 check_local(step.job)
+                refuse_unknown(step, chain.facts)
         except CaissonError as error:
             found.append(("fetch", error))
     if "prepare" in chain.plans:

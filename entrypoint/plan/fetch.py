@@ -6,10 +6,12 @@ from entrypoint.plan.inputs import Inputs
 from entrypoint.plan.plugins import OF_PREPARE, OF_TRAIN, code_sources
 from entrypoint.plan.step import make_step
 from entrypoint.plan.suites import suite_sources
+from entrypoint.plan.tables import ARCHITECTURES
+from schemas.architecture import check_known
 from schemas.benchmarks import BENCHMARK_DATA, FETCHED_FROM
 from schemas.data import NAMED_TEMPLATES, Rows
 from schemas.errors import MachineError, UsageError
-from schemas.facts import Facts, SourceFacts
+from schemas.facts import Facts, ModelFacts, SourceFacts
 from schemas.job import FetchJob
 from schemas.method import teacher_of
 from schemas.plan import Decision, Plan, Step
@@ -93,6 +95,20 @@ def _benchmark_at(source: str) -> str:
     """The benchmark whose usual place this is; empty for any other source."""
     folder, _, name = source.rpartition("/")
     return name if folder == BENCHMARK_DATA and name in FETCHED_FROM else ""
+
+
+def refuse_unknown(step: Step, facts: Facts) -> None:
+    """Raise UsageError where a local model that this step fetches is of an architecture that the images' transformers does not have."""
+    assert isinstance(step.job, FetchJob)
+    known = facts.models.get(step.job.sources[0]) if step.job.role == "model" else None
+    if known:
+        refuse_config(known, f"{'method.teacher' if step.title.startswith(TEACHER) else 'model.source'}: {step.job.sources[0]}")
+
+
+def refuse_config(known: ModelFacts, shown: str) -> None:
+    """The same of a config.json; one that names no model_type is fetch's to judge."""
+    if known.config.get("model_type"):
+        check_known(known.config, shown, ARCHITECTURES["types"], ARCHITECTURES["transformers"])
 
 
 def row_sources(spec: Spec) -> tuple[str, ...]:

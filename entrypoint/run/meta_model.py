@@ -1,7 +1,6 @@
 """config.json -> the model that would be trained, on no device: names and shapes of everything, and not a byte of it."""
 
 import copy
-import difflib
 import json
 import signal
 from collections.abc import Iterator
@@ -11,12 +10,11 @@ from typing import Any
 
 from entrypoint.run.leaf import judging
 from entrypoint.run.scan import CONFIG_BYTES
+from schemas.architecture import AS_PUBLISHED, check_known
 from schemas.errors import GateRefused, UsageError
 
 SECONDS = 60
 """After which a config is taken for one that no model has: 80 layers take a fifth of a second."""
-
-AS_PUBLISHED = "bring config.json as it was published, or use another model"
 
 
 def read_config(folder: Path, shown: str) -> Any:
@@ -26,7 +24,7 @@ def read_config(folder: Path, shown: str) -> Any:
     """
     import transformers
 
-    check_known(_read(folder, shown), shown)
+    check_known(_read(folder, shown), shown, list(transformers.CONFIG_MAPPING), transformers.__version__)
     with judging(f"{shown}: transformers {transformers.__version__} cannot read config.json", AS_PUBLISHED):
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if _class_of(config) is None:
@@ -63,26 +61,6 @@ def _class_of(config: Any) -> Any:
     return next((kind for kind in kinds if type(config) in kind._model_mapping), None)
 
 
-def check_known(config: dict[str, Any], shown: str) -> None:
-    """Raise UsageError where transformers here has no such architecture: what it is called, who has it, or which name was meant."""
-    import transformers
-
-    name, here = config.get("model_type"), transformers.__version__
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"{shown}: config.json names no model_type", AS_PUBLISHED)
-    if name in transformers.CONFIG_MAPPING:
-        return
-    written = str(config.get("transformers_version") or "")
-    said = f"; the config was written by transformers {written}" if written else ""
-    near = difflib.get_close_matches(name, list(transformers.CONFIG_MAPPING), 1, 0.75)
-    fix = f"build the images with transformers {written} or later" if _is_later(written, here) else "use a model of another architecture"
-    if config.get("auto_map"):
-        fix = "it brings code of its own, which only engines that run such code can load"
-    elif near and not _is_later(written, here):
-        fix = f"the nearest that it has is {near[0]}: correct model_type in config.json if that was meant"
-    raise UsageError(f"{shown}: transformers {here} in this image does not know the architecture {name[:80]!r}{said}", fix)
-
-
 def _read(folder: Path, shown: str) -> dict[str, Any]:
     path = folder / "config.json"
     try:
@@ -96,12 +74,6 @@ def _read(folder: Path, shown: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"{shown}: config.json is no JSON object", AS_PUBLISHED)
     return found
-
-
-def _is_later(written: str, here: str) -> bool:
-    """Whether one version comes after another, by their numbers."""
-    numbers = [tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) for version in (written, here)]
-    return numbers[0] > numbers[1]
 
 
 @contextmanager

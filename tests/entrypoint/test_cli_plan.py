@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from small_run import Caisson, SmallRun, write_checkpoint
 
+from entrypoint.plan.tables import ARCHITECTURES
 from schemas.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +115,11 @@ REFUSED = {
     "pickles": (lambda run: (run.model / "model.safetensors").rename(run.model / "pytorch_model.bin"), 4, "{model}/pytorch_model.bin: the weights are pickled"),
     "code": (lambda run: (run.model / "config.json").write_text('{"auto_map": {"AutoModel": "m.M"}}'), 4, "{model}/config.json names Python code"),
     "cut": (lambda run: (run.model / "model.safetensors").write_bytes(b"short"), 4, "{model}/model.safetensors: only 5 bytes"),
+    "an architecture that nobody has": (
+        lambda run: (run.model / "config.json").write_text('{"model_type": "llama9", "transformers_version": "9.1.0"}'),
+        2,
+        "model.source: {model}: transformers 5.17.0 in the images does not know the architecture 'llama9'; the config was written by transformers 9.1.0",
+    ),
     "a link out": (lambda run: (run.rows.unlink(), run.rows.symlink_to("/etc/passwd")), 4, "data: {rows} is a link that leaves its folder"),
 }
 """What fetch refuses; a function that makes it so, the exit code and the start of the text."""
@@ -254,6 +260,34 @@ def test_config_of_a_model_that_is_not_fetched(caisson: Caisson, run: SmallRun, 
     for path in (folder, tmp_path / "nowhere.json"):
         code, _, err = caisson(*common, "--config", path)
         assert code == 2 and f"--config: {path} is no config.json that can be read" in err
+
+
+UNKNOWN = {
+    "a later transformers has it": ({"transformers_version": "9.1.0"}, "build the images with transformers 9.1.0 or later"),
+    "a slip": (
+        {"model_type": "qwenn3", "transformers_version": "5.0.0"},
+        "the nearest that it has is qwen3: correct model_type in config.json if that was meant",
+    ),
+    "code of its own": ({"auto_map": {"AutoModel": "m.M"}}, "it brings code of its own, which only engines that run such code can load"),
+    "nobody": ({}, "use a model of another architecture"),
+}
+"""What a config.json has beside a name that transformers does not know; what is said to do."""
+
+
+@pytest.mark.parametrize(("beside", "fix"), UNKNOWN.values(), ids=UNKNOWN)
+def test_config_of_an_architecture_that_the_images_do_not_know(caisson: Caisson, run: SmallRun, tmp_path: Path, beside: dict, fix: str) -> None:
+    config = {"model_type": "zzz"} | beside
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    code, out, err = caisson("plan", run.spec_file, "--facts", "rtx-4090", "--store", run.store.root, "--config", path)
+    assert (code, out) == (2, "")
+    written = f"; the config was written by transformers {config['transformers_version']}" if "transformers_version" in config else ""
+    assert err == f"caisson: --config: {path}: transformers 5.17.0 in the images does not know the architecture '{config['model_type']}'{written}\n    {fix}\n"
+
+
+def test_the_table_of_architectures_is_of_the_locked_transformers() -> None:
+    for device in ("cpu", "cuda"):
+        assert f"\ntransformers=={ARCHITECTURES['transformers']} " in (ROOT / "images" / "train" / f"requirements.{device}.txt").read_text()
 
 
 def test_facts_without_a_name_are_not_this_machine_s(caisson: Caisson, run: SmallRun) -> None:

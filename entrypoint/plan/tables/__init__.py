@@ -30,3 +30,6 @@ KERNELS: dict[str, Any] = _table("kernels.json")
 
 TIME: dict[str, Any] = _table("time.json")
 """Factors between a machine's rates and the time of a step."""
+
+ARCHITECTURES: dict[str, Any] = _table("architectures.json")
+"""Model types that the images' transformers can build, and its version."""

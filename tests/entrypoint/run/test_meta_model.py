@@ -9,6 +9,7 @@ pytest.importorskip("transformers")
 
 import transformers
 
+from entrypoint.plan.tables import ARCHITECTURES
 from entrypoint.run import meta_model
 from entrypoint.run.meta_model import build, read_config
 from schemas.errors import GateRefused, UsageError
@@ -27,7 +28,7 @@ def config(tmp_path, **values):
 @pytest.mark.parametrize(
     ("values", "said", "fix"),
     [
-        ({"model_type": "qwen97", "transformers_version": "99.1.0"}, f"transformers {HERE} in this image does not know the architecture 'qwen97'", "with transformers 99.1.0 or later"),
+        ({"model_type": "qwen97", "transformers_version": "99.1.0"}, f"transformers {HERE} in the images does not know the architecture 'qwen97'", "with transformers 99.1.0 or later"),
         ({"model_type": "qwen97", "transformers_version": "99.1.0"}, "the config was written by transformers 99.1.0", "build the images"),
         ({"model_type": "lama", "transformers_version": "4.40.0"}, "does not know the architecture 'lama'", "the nearest that it has is llama"),
         ({"model_type": "unheard-of"}, "does not know the architecture 'unheard-of'", "another architecture"),
@@ -92,3 +93,7 @@ def test_shared_weights_are_one(tmp_path):
     tied, own = (build(read_config(config(tmp_path, tie_word_embeddings=value), "m"), "m") for value in (True, False))
     sizes = [sum(parameter.numel() for parameter in model.parameters()) for model in (tied, own)]
     assert sizes[1] - sizes[0] == 64 * 128
+
+
+def test_the_plan_knows_what_transformers_here_knows() -> None:
+    assert (ARCHITECTURES["transformers"], sorted(ARCHITECTURES["types"])) == (HERE, sorted(transformers.CONFIG_MAPPING))
