@@ -14,7 +14,7 @@ from entrypoint.run.endpoint import Endpoint
 from schemas.suite import SuiteJob
 
 QUESTIONS, AT_ONCE, ROUNDS, SEED, MAX_TOKENS = 200, 8, 2, 17, 64
-WORDS = "north south east west crane berth tide pilot gull rope anchor lamp".split()
+WORDS = ["north", "south", "east", "west", "crane", "berth", "tide", "pilot", "gull", "rope", "anchor", "lamp"]
 
 SERVER = """
 import hashlib, json, time
