@@ -29,6 +29,7 @@ def calibrate(job: CalibrateJob) -> Rates:
     if busy > QUIET:
         _say(job, "the CPU is already busy", f"{busy:.0f}%: these rates are of what is left; measure again when it is quiet")
     device = torch.device(job.device)
+    rates.wake(device)
     products: dict[Number, float] = {}
     for number, speed in rates.matmul_tflops(device):
         products[number] = round(speed, 5)

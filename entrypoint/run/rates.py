@@ -1,4 +1,4 @@
-"""How fast this device computes and moves: medians over repetitions, with sizes that fit it."""
+"""How fast this device computes and moves: medians over repetitions, the least for the start of an operation, with sizes that fit the device."""
 
 import statistics
 import time
@@ -23,11 +23,18 @@ SHARE = 0.1
 
 MATRIX_START = 512
 SMALL_OPERATIONS = 500
+ROUNDS = 20
+"""Of so many small operations each; the least counts. Whatever else the host does makes a round longer and none shorter."""
+
+WAKE_SECONDS = 1.5
+"""A GPU that idles has turned its clocks down, to a fifth of their rate on an H100, and takes part of a second to turn them up."""
+
+WAKE_SIZE = 4096
 NUMBERS: tuple[tuple[Number, torch.dtype], ...] = (("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32))
 
 
-def timed(work: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
-    """Median seconds of one call."""
+def timed(work: Callable[[], object], device: torch.device, repeats: int = REPEATS, of: Callable[[list[float]], float] = statistics.median) -> float:
+    """Seconds of one call: the median, or what else `of` makes of those that were measured."""
     found = []
     for at in range(WARM_UP + repeats):
         synchronize(device)
@@ -36,13 +43,25 @@ def timed(work: Callable[[], object], device: torch.device, repeats: int = REPEA
         synchronize(device)
         if at >= WARM_UP:
             found.append(time.perf_counter() - began)
-    return statistics.median(found)
+    return of(found)
 
 
 def synchronize(device: torch.device) -> None:
     """Until everything that was started has ended."""
     if device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def wake(device: torch.device) -> None:
+    """Until a GPU's clocks are up: it multiplies for a while, and nobody measures. A CPU needs none."""
+    if device.type != "cuda":
+        return
+    size = min(WAKE_SIZE, _largest(device))
+    matrix = torch.ones(size, size, device=device)
+    until = time.perf_counter() + WAKE_SECONDS
+    while time.perf_counter() < until:
+        matrix @ matrix
+        synchronize(device)
 
 
 def matmul_tflops(device: torch.device) -> Iterator[tuple[Number, float]]:
@@ -97,14 +116,14 @@ def host_gib(device: torch.device) -> float | None:
 
 
 def launch_us(device: torch.device) -> float:
-    """Microseconds of one small operation among many: what Python, torch and the driver take to start it."""
+    """Microseconds of one small operation among many: what Python, torch and the driver take to start it. The least of several rounds."""
     one = torch.ones(1, device=device)
 
     def many() -> None:
         for _ in range(SMALL_OPERATIONS):
             one.add_(1)
 
-    return timed(many, device) / SMALL_OPERATIONS * 1e6
+    return timed(many, device, ROUNDS, min) / SMALL_OPERATIONS * 1e6
 
 
 def free_bytes(device: torch.device) -> int:
