@@ -177,6 +177,7 @@ def test_a_suite_ends_early_when_too_much_fails_and_what_was_answered_is_kept(be
     assert code == 0 and "base: quiz: answered before" in out and bench.questions("quiz", "base") == first == QUESTIONS, err
 
 
+@pytest.mark.long
 def test_killed_between_its_halves_it_goes_on_with_what_is_missing(bench: Bench) -> None:
     slow = threading.Event()
 
@@ -198,6 +199,7 @@ def test_killed_between_its_halves_it_goes_on_with_what_is_missing(bench: Bench)
     )
 
 
+@pytest.mark.long
 def test_an_engine_that_was_lost_is_asked_all_of_the_suite_again(bench: Bench) -> None:
     def lost(body: dict[str, Any]) -> Any:
         if bench.start == 1 and bench.questions("quiz", "tuned") == 8:
