@@ -84,7 +84,8 @@ def bounded(shown: str) -> Iterator[None]:
         raise GateRefused(f"{shown}: building the model took more than {SECONDS} s: no model has the sizes in its config.json", AS_PUBLISHED)
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    # Again each second: Python drops what is raised while it runs a destructor, and the building would go on.
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
     try:
         yield
     finally:

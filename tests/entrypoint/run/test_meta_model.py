@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+import time
 
 import pytest
 
@@ -11,7 +13,7 @@ import transformers
 
 from entrypoint.plan.tables import ARCHITECTURES
 from entrypoint.run import meta_model
-from entrypoint.run.meta_model import build, read_config
+from entrypoint.run.meta_model import bounded, build, read_config
 from schemas.errors import GateRefused, UsageError
 
 pytestmark = [pytest.mark.image, pytest.mark.filterwarnings("default")]
@@ -87,6 +89,20 @@ def test_a_config_without_end_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(meta_model, "SECONDS", 0.5)
     with pytest.raises(GateRefused, match="no model has the sizes"):
         build(read_config(config(tmp_path, num_hidden_layers=100_000), "/models/m"), "/models/m")
+
+
+def test_an_end_that_falls_into_a_destructor_comes_again(monkeypatch):
+    class Slow:
+        def __del__(self):
+            time.sleep(2)
+
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda raised: dropped.append(raised.exc_type))
+    monkeypatch.setattr(meta_model, "SECONDS", 0.5)
+    with pytest.raises(GateRefused, match="no model has the sizes"), bounded("/models/m"):
+        Slow()
+        time.sleep(20)
+    assert dropped == [GateRefused]
 
 
 def test_shared_weights_are_one(tmp_path):
