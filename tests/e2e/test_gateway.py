@@ -124,11 +124,12 @@ def test_what_nginx_itself_refuses_is_in_openais_form(gateway: Gateway) -> None:
         (501, f"POST {CHAT} HTTP/1.1\r\n{key}Transfer-Encoding: gzip\r\n\r\n{{}}"),
         (505, f"GET /v1/models HTTP/3.1\r\n{key}\r\n"),
         (412, f"GET /health HTTP/1.1\r\n{key}If-Unmodified-Since: Mon, 01 Jan 1990 00:00:00 GMT\r\n\r\n"),
-        *((404, f"GET /v1/models/{name} HTTP/1.1\r\n{key}\r\n") for name in ("%ff", "a%25", "%25zz", "%C3%A9")),
+        *((404, f"GET /v1/models/{name} HTTP/1.1\r\n{key}\r\n") for name in ("%ff", "a%25", "%25zz", "%C3%A9", "\xff")),
     ):
         said = raw(gateway, text)
         assert said.startswith(f"HTTP/1.1 {status} "), said
-        assert set(json.loads(said.partition("\r\n\r\n")[2])["error"]) == {"message", "type", "param", "code"}, said
+        body = said.partition("\r\n\r\n")[2].encode("latin-1").decode("utf-8")
+        assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}, said
 
 
 def test_requests_that_could_be_read_in_two_ways(gateway: Gateway) -> None:

@@ -73,7 +73,9 @@ async function model(r) {
     if (found) {
         send(r, 200, found);
     } else {
-        send(r, 404, {error: {message: `The model '${wanted}' does not exist: GET /v1/models lists those that do.`,
+        // As it was asked for: what nginx decoded may be no UTF-8, and JSON of it no JSON.
+        const asked = r.variables.request_uri.split('?')[0].replace('/v1/models/', '').replace(/[^!-~]/g, '?');
+        send(r, 404, {error: {message: `The model '${asked}' does not exist: GET /v1/models lists those that do.`,
                               type: 'invalid_request_error', param: 'model', code: 'model_not_found'}});
     }
 }
