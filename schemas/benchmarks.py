@@ -67,5 +67,9 @@ class BenchmarkTold(Record):
     settings: dict[str, Any] = {}
     question: dict[str, Any] | None = None
     retried: int | None = None
+    given_up: int = 0
+    """Requests so far that got no answer in all their tries, and why the last of them did not."""
+
+    reason: str = ""
     wrong: str = ""
     fix: str = ""

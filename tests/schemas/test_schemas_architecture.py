@@ -1,7 +1,10 @@
 """Which architectures are known, and what is said of one that is not."""
 
+from pathlib import Path
+
 import pytest
 
+from entrypoint.plan.tables import ARCHITECTURES
 from schemas.architecture import check_known
 from schemas.errors import UsageError
 
@@ -23,3 +26,10 @@ def test_a_later_version_is_named_before_a_slip(written: object, fix: str) -> No
     with pytest.raises(UsageError) as caught:
         check_known({"model_type": "qwen33", "transformers_version": written}, "m", KNOWN, "5.17.0")
     assert fix in (caught.value.fix or "")
+
+
+def test_the_table_of_architectures_is_of_the_locked_transformers() -> None:
+    for device in ("cpu", "cuda"):
+        assert (
+            f"\ntransformers=={ARCHITECTURES['transformers']} " in (Path(__file__).parents[2] / "images" / "train" / f"requirements.{device}.txt").read_text()
+        )

@@ -23,7 +23,10 @@ def look_at_benchmark(job: SuiteJob, rows: Path) -> int:
 
 
 def ask_benchmark(job: SuiteJob, rows: Path, endpoint: Endpoint, side: Side, tell: Callable[[int, int], None] | None = None) -> SuiteResult:
-    """Ask every question; `rows` is the artifact of the suites' rows, `tell` hears questions done, of all. Raises as `look_at_benchmark`."""
+    """Ask every question; `rows` is the artifact of the suites' rows, `tell` hears questions done, of all. Raises as `look_at_benchmark`.
+
+    The requests are the other process's; what it gave up is counted in `endpoint`.
+    """
     start, found, retried = time.monotonic(), [], 0
     reached = {"url": endpoint.url, "key": endpoint.key or "", "model": endpoint.model}
     with _evalscope(_asked(job, rows).model_copy(update=reached)) as told:
@@ -31,6 +34,7 @@ def ask_benchmark(job: SuiteJob, rows: Path, endpoint: Endpoint, side: Side, tel
         for line in told:
             if line.question is not None:
                 found.append(Question.model_validate(line.question))
+                endpoint.given_up, endpoint.reason = line.given_up, line.reason
                 if tell:
                     tell(len(found), first.of or 0)
             retried = line.retried or retried

@@ -171,7 +171,7 @@ def put(asked: BenchmarkAsked, out: TextIO) -> None:
         model = Model(Through(endpoint, asked.seed), GenerateConfig(max_tokens=asked.max_tokens, temperature=0))
         with ThreadPoolExecutor(asked.requests) as pool:
             for found in pool.map(lambda one: put_one(adapter, model, folder, *one), drawn):
-                tell(BenchmarkTold(question=found))
+                tell(BenchmarkTold(question=found, given_up=endpoint.given_up, reason=endpoint.reason))
         tell(BenchmarkTold(retried=endpoint.retried))
 
 

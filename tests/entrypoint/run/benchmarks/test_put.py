@@ -88,6 +88,14 @@ def test_failed_questions_are_kept_and_tries_counted(tmp_path: Path) -> None:
     assert found.questions[0].error.startswith("HTTP 400")
 
 
+def test_requests_that_were_given_up_are_counted_while_it_asks(tmp_path: Path) -> None:
+    with serving(lambda _: 500) as (url, asked):
+        endpoint, heard = Endpoint(url, "key", "m"), list[int]()
+        found = ask_benchmark(job("hellaswag", limit=2), write(tmp_path, "hellaswag"), endpoint, "tuned", lambda done, of: heard.append(endpoint.given_up))
+    assert heard[-1] == endpoint.given_up == 2 and endpoint.reason.startswith("HTTP 500")
+    assert (found.retried, len(asked)) == (6, 8)
+
+
 def test_missing_part_and_strange_rows(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="no file of arc's part ARC-Challenge, split test"):
         look_at_benchmark(job("arc", subsets=()), write(tmp_path, "arc"))
