@@ -68,7 +68,7 @@ ELSEWHERE = {
         "needs torch and trl: tests/entrypoint/run/test_train.py looks at what they say, read and write",
     ),
     **dict.fromkeys(
-        ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "pace", "quiet", "sealed_trainer", "serve_vllm", "shards")),
+        ("entrypoint.run." + leaf for leaf in ("ask", "golden", "load_model", "quiet", "sealed_trainer", "serve_vllm", "shards")),
         "needs torch, transformers, numpy or vllm: the tests of prepare, train and export in an image and the end-to-end test run it",
     ),
     "entrypoint.run.methods.counted": "tests/entrypoint/run/methods/test_preference.py, through the trainers that it mends",

@@ -17,6 +17,7 @@ class Pace(TrainerCallback):  # type: ignore[misc]
         self.saved_at = time.monotonic()
         self.save_later = False
         self.put_off = False
+        self.stopping = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saved_at = time.monotonic()
@@ -36,7 +37,8 @@ class Pace(TrainerCallback):  # type: ignore[misc]
         wanted = control.should_save or self.put_off
         self.put_off = wanted and early
         control.should_save = (wanted and not early) or due
-        if self._stops(state):  # a validation that is due by steps is made up for before the next
+        self.stopping = self._stops(state)
+        if self.stopping:  # a validation that is due by steps is made up for before the next
             trainer.validation_due, control.should_evaluate = trainer.validation_due or control.should_evaluate, False
             control.should_save = control.should_training_stop = True
         if control.should_save:
@@ -48,7 +50,8 @@ class Pace(TrainerCallback):  # type: ignore[misc]
         self.trainer.watchdog.rest()  # a validation may take as long as it goes on
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._stops(state):  # there is no time for a validation; an epoch cut short has none anyway
+        # What the last step decided, for all ranks alike: a signal that came since is heard at the next, and must not lose this epoch's validation.
+        if self.stopping:  # there is no time for a validation; an epoch cut short has none anyway
             self.trainer.validation_due = self.trainer.validation_due or (control.should_evaluate and self.save_later)
             control.should_evaluate = False
         control.should_save = control.should_save or self.save_later

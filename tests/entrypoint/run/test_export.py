@@ -22,7 +22,9 @@ def sources(tmp_path_factory):
     return write_model(folder / "model"), write_rows(folder / "rows.jsonl", rows())
 
 
-@pytest.mark.parametrize("adapter", ["{kind: lora, rank: 8}", "{kind: qlora, rank: 8}", "{kind: full}"], ids=["lora", "qlora", "full"])
+@pytest.mark.parametrize(
+    "adapter", ["{kind: lora, rank: 8}", "{kind: qlora, rank: 8}", pytest.param("{kind: full}", marks=pytest.mark.long)], ids=["lora", "qlora", "full"]
+)
 def test_the_merged_model_answers_as_the_trained_one_did(sources, tmp_path, adapter):
     from safetensors.torch import load_file
     from transformers import AutoTokenizer

@@ -174,7 +174,7 @@ class Counting:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("adapter", ["{kind: lora, rank: 8, dropout: 0.2}", "{kind: qlora, rank: 8}"])
+@pytest.mark.parametrize("adapter", ["{kind: lora, rank: 8, dropout: 0.2}", pytest.param("{kind: qlora, rank: 8}", marks=pytest.mark.long)])
 def test_what_is_recomputed_changes_no_bit(few_sources, few_prepared, tmp_path, adapter):
     """Dropout too is the same the second time; of two layers the first alone is computed twice, and in each way the run ends with the same weights."""
     (tmp_path / "counting.py").write_text(COUNTING)

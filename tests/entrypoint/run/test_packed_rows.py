@@ -16,7 +16,7 @@ WHOLE = "{epochs: 4, learning_rate: 1.0e-2, batch_tokens: 100000, warmup: 0%}"
 """Every row in each step: which rows lie together in a pack changes nothing then."""
 
 
-@pytest.mark.parametrize(("loss_on", "hardware"), [("assistant", "single"), ("all", "single"), ("assistant", "ddp")])
+@pytest.mark.parametrize(("loss_on", "hardware"), [("assistant", "single"), pytest.param("all", "single", marks=pytest.mark.long), ("assistant", "ddp")])
 def test_losses_are_those_of_padded_rows(few_sources, store, tmp_path, loss_on, hardware):
     """Each row's share within 1e-3, in training and in validation, over four updates."""
     train, validation = write_rows(tmp_path / "train.jsonl", rows(42)[:32]), write_rows(tmp_path / "validation.jsonl", rows(42)[32:])

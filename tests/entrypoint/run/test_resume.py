@@ -35,7 +35,8 @@ KINDS = {
 
 
 LONG = {
-    "zero1-full", "zero2-offload-full", "zero3-offload-full", "zero3-lora-dropout", "fsdp-lora-dropout", "ddp-to-single", "zero2-to-ddp",
+    "zero1-full", "zero2-offload-full", "zero3-full", "zero3-offload-full", "zero3-lora-dropout", "fsdp-lora-dropout",
+    "single-full", "ddp-to-single", "zero2-to-ddp", "fsdp-to-single", "single-to-zero3",
 }  # fmt: skip
 """Beside which another of the same engine, or the same adapter, is always run; so is offload to files beside offload to memory."""
 

@@ -82,6 +82,7 @@ def test_losses_are_those_of_the_teachers_logits_cut_to_k(student, sources, teac
     assert student.losses[:FIRST] == pytest.approx(expected[:FIRST], rel=1e-4)
 
 
+@pytest.mark.long
 def test_with_the_whole_vocabulary_losses_are_those_of_a_teacher_by_path(sources, server, teacher, tmp_path):
     whole = learned(tmp_path, sources[0], server, 100_000)
     assert whole.losses[:FIRST] == pytest.approx(of_trl(whole, sources[0], teacher, tmp_path)[:FIRST], rel=10 * TOLERANCE)
