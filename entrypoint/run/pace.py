@@ -37,7 +37,7 @@ class Pace(TrainerCallback):  # type: ignore[misc]
         wanted = control.should_save or self.put_off
         self.put_off = wanted and early
         control.should_save = (wanted and not early) or due
-        self.stopping = self._stops(state)
+        self.stopping = bool(stop and state.global_step < state.max_steps)
         if self.stopping:  # a validation that is due by steps is made up for before the next
             trainer.validation_due, control.should_evaluate = trainer.validation_due or control.should_evaluate, False
             control.should_save = control.should_training_stop = True
@@ -59,9 +59,6 @@ class Pace(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.watchdog.cancel()
-
-    def _stops(self, state: Any) -> bool:
-        return self.trainer.stop_asked and bool(state.global_step < state.max_steps)
 
     def _agree(self, *wishes: bool) -> tuple[bool, ...]:
         """What any rank wishes, all do: a rank that saved alone would wait for the others for ever."""

@@ -26,7 +26,7 @@ def content(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
 
 
-@pytest.mark.parametrize("strategy", ["single", pytest.param("ddp", marks=pytest.mark.long)])
+@pytest.mark.parametrize("strategy", ["single", "ddp"])
 def test_a_save_that_does_not_fit_ends_with_3_and_the_run_goes_on_when_there_is_room(small_disk, tmp_path, strategy):
     model, data = write_model(tmp_path / "model"), write_rows(tmp_path / "rows.jsonl", rows(70))
     store = shutil.copytree(fetched_store(tmp_path, model, data), small_disk / "store")

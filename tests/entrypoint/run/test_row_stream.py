@@ -57,7 +57,6 @@ def test_killed_and_gone_on_with_it_ends_bit_for_bit_the_same(tmp_path, model):
     assert "up to date" in run("train", path, "--store", tmp_path / "cut", cwd=tmp_path)
 
 
-@pytest.mark.long
 def test_losses_of_two_processes_are_those_of_one(tmp_path, model):
     path, store = begun(tmp_path, model, packing="false")
     single, double = (shutil.copytree(store, tmp_path / name) for name in ("single", "double"))

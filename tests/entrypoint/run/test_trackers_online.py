@@ -113,7 +113,6 @@ def test_a_key_that_is_missing_is_said_before_anything_is_loaded(few_sources, st
     assert content != "two words" or "two words" not in said
 
 
-@pytest.mark.long
 def test_wandb_online_goes_on_with_the_run_that_its_server_has(few_sources, store, tmp_path):
     key_file = tmp_path / "key"
     key_file.write_text("k" * 40)
